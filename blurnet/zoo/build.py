@@ -1,0 +1,168 @@
+"""Specs to modules: the only file that knows every name.
+
+A new net or defense is one line in a table here. A spec may come from a downloaded file, so a name is only ever
+looked up in these tables and arguments are checked against the constructor's signature.
+"""
+
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn
+
+from blurnet.layers.insert import insert_after, insert_before
+from blurnet.layers.lowpass import FixedLowPass, LearnedLowPass
+from blurnet.layers.penalties import Tikhonov, TotalVariation
+from blurnet.nets.gtsrb_cnn import GtsrbCNN
+from blurnet.nets.lisa_cnn import LisaCNN
+from blurnet.nets.vision import timm_net, torchvision_net
+from blurnet.zoo.files import load_weights
+from blurnet.zoo.spec import DefenseSpec, ModelSpec
+from blurnet.zoo.strict import check_arguments
+
+
+def _timm(
+    name: str,
+    classes: int | None = None,
+    weights: str | None = None,
+    *,
+    pad_type: str | None = None,
+    drop_rate: float = 0.0,
+) -> nn.Module:
+    """timm_net with the arguments a spec may give: timm's own also take files to load and modules to import."""
+    arguments: dict[str, Any] = {"drop_rate": drop_rate} | ({} if pad_type is None else {"pad_type": pad_type})
+    return timm_net(name, classes, weights, **arguments)
+
+
+#: Nets of this package: constructors that take ``classes``, for 32 x 32 images.
+NETS: dict[str, Callable[..., nn.Module]] = {"lisa_cnn": LisaCNN, "gtsrb_cnn": GtsrbCNN}
+
+#: Nets of other libraries, named "torchvision/resnet18" or "timm/mobilenetv2_100".
+LIBRARIES: dict[str, Callable[..., nn.Module]] = {"torchvision": torchvision_net, "timm": _timm}
+
+#: Defenses by name: layers and input transformations alike.
+DEFENSES: dict[str, Callable[..., nn.Module]] = {
+    "fixed_low_pass": FixedLowPass,
+    "learned_low_pass": LearnedLowPass,
+    "tikhonov": Tikhonov,
+    "total_variation": TotalVariation,
+}
+
+
+def build(spec: ModelSpec, weights: str | os.PathLike[str] | None = None) -> nn.Module:
+    """The module a spec describes, randomly initialised, in training mode, on the CPU.
+
+    Args:
+        spec: net, classes and defenses. A defense without a place stands in front: the result is then a Sequential
+            of the input defenses (children named as in the spec) and "net". ``learned_low_pass`` finds its number
+            of channels from its place where ``args`` does not give it.
+        weights: starting weights of the undefended net, loaded before anything is inserted: a .safetensors file,
+            or for library nets a name such as "DEFAULT". Not part of a spec, which names no files.
+
+    Raises:
+        ValueError: unknown net, defense or argument (lists what exists), no classes, or weights that do not fit.
+        TypeError: an argument of the wrong type. KeyError: no such layer (lists the layers).
+    """
+    net = build_net(spec, weights)
+    places: dict[tuple[str, str], list[nn.Module]] = {}
+    front: OrderedDict[str, nn.Module] = OrderedDict()
+    for defense in spec.defenses:
+        module = _defense(defense, net, spec)
+        if defense.after is None and defense.before is None:
+            front[_free_name(defense.name, front)] = module
+        else:
+            side = "after" if defense.before is None else "before"
+            places.setdefault((side, defense.after or defense.before or ""), []).append(module)
+    # Inner layers first: an insertion changes the names of what lies inside the layer it wraps.
+    for (side, layer), modules in sorted(places.items(), key=lambda item: -item[0][1].count(".")):
+        net = (insert_after if side == "after" else insert_before)(net, layer, *modules)
+    return nn.Sequential(OrderedDict([*front.items(), ("net", net)])) if front else net
+
+
+def build_net(spec: ModelSpec, weights: str | os.PathLike[str] | None = None) -> nn.Module:
+    """The net of a spec without its defenses; arguments and errors as in :func:`build`."""
+    if not spec.classes:
+        raise ValueError(f"{spec.net}: the spec states no classes; use spec.with_classes(data.classes)")
+    library, _, name = spec.net.rpartition("/")
+    if spec.net not in NETS and not (library in LIBRARIES and re.fullmatch(r"\w[\w.]*", name)):
+        raise ValueError(f"unknown net {spec.net!r}; there are: {', '.join(_net_names())}")
+    constructor = NETS[spec.net] if spec.net in NETS else LIBRARIES[library]
+    reserved = ("name", "classes", "weights")
+    args = check_arguments(constructor, spec.net_args, f"net {spec.net!r}: net_args", given=reserved)
+    count = len(spec.classes)
+    if weights is None or Path(weights).suffix:  # a file, of whatever kind: load_weights judges it
+        net = constructor(name, count, **args) if library else constructor(count, **args)
+        return net if weights is None else load_weights(net, weights)
+    if not library:
+        raise ValueError(f"{spec.net}: weights: expected a .safetensors file, got {weights!r}")
+    net = constructor(name, None, weights, **args)
+    if (outputs := _shape(net, spec, None)[1]) != count:
+        raise ValueError(f"{spec.net}: weights {weights!r} have {outputs} outputs, the spec {count} classes")
+    return net
+
+
+def _defense(defense: DefenseSpec, net: nn.Module, spec: ModelSpec) -> nn.Module:
+    if defense.name not in DEFENSES:
+        raise ValueError(f"unknown defense {defense.name!r}; there are: {', '.join(sorted(DEFENSES))}")
+    constructor, args = DEFENSES[defense.name], defense.args
+    if constructor is LearnedLowPass and "channels" not in args:
+        args = {**args, "channels": _channels(defense, net, spec)}
+    return constructor(**check_arguments(constructor, args, f"defense {defense.name!r}: args"))
+
+
+def _channels(defense: DefenseSpec, net: nn.Module, spec: ModelSpec) -> int:
+    """Channels of the maps at the place of a defense."""
+    layer = defense.after or defense.before
+    if layer is None:
+        return 3
+    if layer not in dict(net.named_modules()):
+        insert_after(net, layer, nn.Identity())  # raises, listing the layers
+    return _shape(net, spec, layer, of_input=defense.after is None)[1]
+
+
+def _shape(net: nn.Module, spec: ModelSpec, layer: str | None, *, of_input: bool = False) -> tuple[int, ...]:
+    """Shape of what a layer (None: the whole net) gives or takes when one black image passes."""
+    shapes: list[tuple[int, ...]] = []
+
+    def look(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        value = inputs[0] if of_input else output
+        if isinstance(value, torch.Tensor) and value.ndim > 1:
+            shapes.append(tuple(value.shape))
+
+    module = net if layer is None else net.get_submodule(layer)
+    handle, training = module.register_forward_hook(look), net.training
+    try:
+        with torch.no_grad():
+            net.eval()(torch.zeros(1, 3, *image_size(spec.net, net)))
+    finally:
+        handle.remove()
+        net.train(training)
+    if not shapes:
+        raise ValueError(f"{spec.net}: layer {layer!r} passes no feature maps; give args: channels")
+    return shapes[0]
+
+
+def image_size(name: str, net: nn.Module) -> tuple[int, int]:
+    """(H, W) in pixels that a net of the tables expects; library nets that state none get 224 x 224."""
+    if name in NETS:
+        return (32, 32)
+    inner = getattr(net, "net", None)
+    config = getattr(inner, "default_cfg", None) or {}
+    height, width = config.get("input_size", (3, 224, 224))[1:]
+    return int(height), int(width)
+
+
+def _free_name(name: str, taken: OrderedDict[str, nn.Module]) -> str:
+    """Child names: lgs, then lgs_2 for a second one."""
+    count = 1 + sum(key == name or key.startswith(f"{name}_") for key in taken)
+    return name if count == 1 else f"{name}_{count}"
+
+
+def _net_names() -> list[str]:
+    models = torchvision.models
+    return [*sorted(NETS), *(f"torchvision/{n}" for n in models.list_models(module=models)), "timm/NAME"]
