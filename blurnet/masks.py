@@ -1,5 +1,6 @@
 """Where a localized attack may write: masks of zeros and ones, shape (1, 1, H, W)."""
 
+import math
 import os
 from collections.abc import Sequence
 
@@ -29,7 +30,9 @@ def rectangles(size: tuple[int, int], boxes: Sequence[Box]) -> Tensor:
     mask = torch.zeros(1, 1, *size)
     for top, bottom, left, right in boxes:
         if not (0 <= top < bottom <= size[0] and 0 <= left < right <= size[1]):
-            raise ValueError(f"box {(top, bottom, left, right)} is empty or leaves the {size[0]}x{size[1]} image")
+            raise ValueError(
+                f"box {(top, bottom, left, right)} is empty or leaves the {size[0]}x{size[1]} image"
+            )
         mask[..., top:bottom, left:right] = 1
     return mask
 
@@ -45,7 +48,7 @@ def octagon(size: int = 32) -> Tensor:
     """The regular octagon inscribed in the image (82.8 % of its area): a whole stop sign; (1, 1, size, size)."""
     t = (torch.arange(size) + 0.5) / size * 2 - 1
     y, x = torch.meshgrid(t.abs(), t.abs(), indexing="ij")
-    return (x + y <= 2**0.5).float()[None, None]
+    return (x + y <= math.sqrt(2)).float()[None, None]
 
 
 def mask_from_image(path: str | os.PathLike[str], threshold: float = 0.5) -> Tensor:
@@ -56,7 +59,7 @@ def mask_from_image(path: str | os.PathLike[str], threshold: float = 0.5) -> Ten
     """
     from torchvision.io import ImageReadMode, decode_image
 
-    pixels = decode_image(os.fspath(path), mode=ImageReadMode.RGB).float() / 255
+    pixels: Tensor = decode_image(os.fspath(path), mode=ImageReadMode.RGB).float() / 255
     mask = (pixels.mean(0, keepdim=True) > threshold).float()[None]
     if not bool(mask.any()):
         raise ValueError(f"{path}: no pixel is brighter than {threshold}; the mask would be empty")

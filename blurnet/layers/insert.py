@@ -46,7 +46,8 @@ def first_conv(net: nn.Module) -> str:
     Raises:
         ValueError: the net has none.
     """
-    for name, module in net.named_modules():
+    modules: dict[str, nn.Module] = dict(net.named_modules())
+    for name, module in modules.items():
         if isinstance(module, nn.Conv2d):
             return name
     raise ValueError(f"{type(net).__name__} has no nn.Conv2d")

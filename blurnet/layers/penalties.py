@@ -121,9 +121,7 @@ def tikhonov(maps: Tensor, operator: Operator = "hf", window: int = 3) -> Tensor
     Returns:
         (...), sums over pixels.
     """
-    down, across = (
-        tikhonov_matrix(size, operator, window).to(maps.device, maps.dtype) for size in maps.shape[-2:]
-    )
+    down, across = (tikhonov_matrix(size, operator, window).to(maps.device, maps.dtype) for size in maps.shape[-2:])
     return (down @ maps).square().sum(dim=(-2, -1)) + (maps @ across.mT).square().sum(dim=(-2, -1))
 
 

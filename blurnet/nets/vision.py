@@ -1,5 +1,7 @@
 """Classifiers of torchvision and timm behind one convention: pixels in [0, 1] in, logits out."""
 
+from typing import Any
+
 import torchvision
 from torch import Tensor, nn
 
@@ -16,7 +18,7 @@ class Logits(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, 3, H, W)."""
         out = self.net(x)
-        return out if isinstance(out, Tensor) else out.logits  # type: ignore[no-any-return]
+        return out if isinstance(out, Tensor) else out.logits
 
 
 def torchvision_net(name: str, classes: int | None = None, weights: str | None = None) -> nn.Sequential:
@@ -43,7 +45,7 @@ def torchvision_net(name: str, classes: int | None = None, weights: str | None =
     return _with_normalize(Logits(net) if name in ("googlenet", "inception_v3") else net, Normalize())
 
 
-def timm_net(name: str, classes: int | None = None, weights: str | None = None, **arguments: object) -> nn.Sequential:
+def timm_net(name: str, classes: int | None = None, weights: str | None = None, **arguments: Any) -> nn.Sequential:
     """A timm classifier (the extra ``blurnet[timm]``) with its own normalisation inside.
 
     Args:
@@ -68,7 +70,8 @@ def timm_net(name: str, classes: int | None = None, weights: str | None = None, 
         raise ValueError(f"timm net: no {name!r}; near it: {', '.join(near) or 'see timm.list_models()'}")
     _not_both(classes, weights)
     net = timm.create_model(name, pretrained=weights is not None, **_outputs("num_classes", classes), **arguments)
-    return _with_normalize(net, Normalize(net.default_cfg["mean"], net.default_cfg["std"]))
+    config: Any = net.default_cfg
+    return _with_normalize(net, Normalize(config["mean"], config["std"]))
 
 
 def _with_normalize(net: nn.Module, normalize: Normalize) -> nn.Sequential:
@@ -78,7 +81,7 @@ def _with_normalize(net: nn.Module, normalize: Normalize) -> nn.Sequential:
     return whole
 
 
-def _outputs(argument: str, classes: int | None) -> dict[str, int]:
+def _outputs(argument: str, classes: int | None) -> dict[str, Any]:
     return {} if classes is None else {argument: classes}
 
 
