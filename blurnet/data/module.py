@@ -15,6 +15,7 @@ from blurnet.data.lisa import LisaCrops, Outputs
 from blurnet.data.loader import Batch, BatchLoader, Items
 from blurnet.data.sampler import EpochShuffle, UnpaddedDistributedSampler
 from blurnet.data.seeds import seed_from
+from blurnet.data.synthetic import SyntheticSigns
 
 
 class SignData(pl.LightningDataModule, ABC):
@@ -142,9 +143,9 @@ class SyntheticData(SignData):
 
     def __init__(
         self,
-        train_size: int = 8192,
-        val_size: int = 1024,
-        test_size: int = 2048,
+        train_size: int = 8500,
+        val_size: int = 1700,
+        test_size: int = 1700,
         outputs: Outputs = 18,
         image_size: int = 32,
         data_seed: int = 0,
@@ -157,8 +158,6 @@ class SyntheticData(SignData):
 
     def load(self, split: Split) -> Items:
         """Render one split into memory."""
-        from blurnet.data.synthetic import SyntheticSigns
-
         signs = SyntheticSigns(split, self.sizes[split], self.data_seed, self.image_size, self.outputs)
         images, labels = signs.tensors()
         return ImageTensors(images, labels, self.classes)
