@@ -1,0 +1,246 @@
+"""What is known about a model: card.json, and the README.md made from it."""
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from blurnet.zoo.spec import FORMAT, drop_format
+from blurnet.zoo.strict import from_dict, parse_json
+
+
+@dataclass(frozen=True)
+class Percent:
+    """A measured rate in percent with its 95 % interval: the fields of ``Rate.as_dict()``."""
+
+    value: float
+    n: int
+    count: int
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (self.n > 0 and abs(self.value - 100 * self.count / self.n) < 0.01):
+            raise ValueError(f"a rate of {self.count} in {self.n} is not {self.value} %")
+
+    def __str__(self) -> str:
+        return f"{self.value:.1f} % ({self.low:.1f}-{self.high:.1f}, n = {self.n:,})"
+
+
+@dataclass(frozen=True)
+class RP2Figures:
+    """Success of RP2 over its targets, an attack made on this very model.
+
+    Args:
+        average: share of victims whose label changed, in percent, mean over the targets.
+        average_low, average_high: its 95 % interval, in percent.
+        worst: the rate of the most successful target.
+        worst_target: class name of that target.
+        dissimilarity: mean of ||x - x_adv|| / ||x_adv|| in L2, mean over the targets.
+        targets: number of targets. n: number of victims.
+        victims: which victims and mask. settings: ``repr`` of the attack.
+    """
+
+    average: float
+    average_low: float
+    average_high: float
+    worst: Percent
+    worst_target: str
+    dissimilarity: float
+    targets: int
+    n: int
+    victims: str
+    settings: str
+
+
+@dataclass(frozen=True)
+class Published:
+    """The figures a paper prints for this row, in percent; None where it prints none."""
+
+    source: str
+    accuracy: float | None = None
+    average: float | None = None
+    worst: float | None = None
+    dissimilarity: float | None = None
+
+
+@dataclass(frozen=True)
+class Card:
+    """The card of a model.
+
+    Args:
+        title: one line for people.
+        dataset: key that ``list_models`` filters by: "lisa", "synthetic", "gtsrb", ...
+        defense: key that ``list_models`` filters by: "none", "total_variation", ...
+        data: what it was trained on, and the split. seed: of the training run.
+        command: repeats the training. lineage: "from scratch", or whose weights it was fine-tuned from.
+        license: SPDX name, or a sentence.
+        clean: accuracy on ``clean_set``. rp2: robustness; None where not measured.
+        evaluate_command: repeats the measurements. training_seconds: wall clock of the training.
+        published: figures to compare with. notes: what a user should know.
+        name, net, classes, parameters, sha256: filled in by ``save_model`` from what it writes.
+    """
+
+    title: str
+    dataset: str
+    defense: str
+    data: str
+    seed: int
+    command: str
+    lineage: str = "from scratch"
+    license: str = "Apache-2.0"
+    clean: Percent | None = None
+    clean_set: str = ""
+    rp2: RP2Figures | None = None
+    evaluate_command: str = ""
+    training_seconds: float | None = None
+    published: Published | None = None
+    notes: list[str] = field(default_factory=list)
+    name: str = ""
+    net: str = ""
+    classes: int = 0
+    parameters: int = 0
+    sha256: str = ""
+
+    def to_json(self) -> str:
+        """The text of card.json."""
+        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> "Card":
+        """Inverse of :meth:`to_json`. ValueError or TypeError on unknown or missing keys and wrong types."""
+        return from_dict(cls, drop_format(parse_json(text, "card"), "card"), "card")
+
+    def with_report(self, report: dict[str, Any]) -> "Card":
+        """The card with the figures of an evaluation report (report.json) of this model.
+
+        Of several targeted RP2 attacks the one with the highest average counts; figures that the report lacks stay.
+
+        Raises:
+            ValueError: the report is about other weights.
+        """
+        if report["model"]["sha256"] != self.sha256:
+            raise ValueError(f"the report is about weights {report['model']['sha256']}, the card {self.sha256}")
+        changes: dict[str, Any] = {"evaluate_command": report["command"]}
+        if report["clean"]:
+            changes["clean"] = from_dict(Percent, report["clean"]["accuracy"], "report: clean accuracy")
+            changes["clean_set"] = report["data"]["name"]
+        targeted = [a for a in report["attacks"] if a["repr"].startswith("RP2(") and None not in a["targets"]]
+        if targeted:
+            strongest = max(targeted, key=lambda attack: float(attack["average"]["asr"]))
+            changes["rp2"] = _rp2_figures(strongest, report["victims"])
+        return dataclasses.replace(self, **changes)
+
+
+def _rp2_figures(attack: dict[str, Any], victims: dict[str, Any]) -> RP2Figures:
+    average, worst = attack["average"], attack["worst"]
+    names = {row["target"]: row["name"] for row in attack["per_target"]}
+    return RP2Figures(
+        average=average["asr"],
+        average_low=average["low"],
+        average_high=average["high"],
+        worst=from_dict(Percent, worst["asr"], "report: worst"),
+        worst_target=names[worst["target"]],
+        dissimilarity=average["dissimilarity"],
+        targets=len(attack["targets"]),
+        n=victims["n"],
+        victims=f"{victims['n']} victims of {victims['name']}, mask {victims['mask']}",
+        settings=attack["repr"],
+    )
+
+
+def render_readme(card: Card) -> str:
+    """README.md of a model, in Markdown with the front matter of the Hugging Face Hub."""
+    license_id = card.license.lower() if " " not in card.license else "other"
+    parts = [
+        f"---\nlibrary_name: blurnet\nlicense: {license_id}\npipeline_tag: image-classification\n---",
+        f"# {card.title}",
+        f"`{card.name}`: {card.net} with {card.classes} classes, {card.parameters:,} parameters; "
+        f"{card.lineage}. Images are RGB in [0, 1], outputs are logits.",
+        _figures(card),
+        f'```python\nimport blurnet\n\nnet = blurnet.load_model("{card.name}")\n'
+        "logits = net(images)  # (N, 3, H, W) in [0, 1]; net.classes names the outputs\n```",
+        "## Where it comes from",
+        _origin(card),
+    ]
+    if card.notes:
+        parts += ["## Notes", "\n".join(f"- {note}" for note in card.notes)]
+    return "\n\n".join([*parts, "This file is generated from card.json."]) + "\n"
+
+
+def render_leaderboard(cards: Iterable[Card]) -> str:
+    """models/README.md: one table a data set, the least fooled by RP2 first."""
+    cards = sorted(cards, key=lambda c: (c.dataset, c.rp2 is None, c.rp2.average if c.rp2 else 0.0, c.name))
+    parts = [
+        "# Models",
+        "Rates in percent with 95 % intervals. RP2 is made on each model itself; its success is any change of label, "
+        "on average over the targets and for the worst target (lower is more robust). "
+        "Compare a defended net with a baseline of its own lineage; each model's card has settings and commands.",
+    ]
+    header = ("model", "defense", "lineage", "clean", "RP2 average", "RP2 worst", "dissimilarity", "parameters", "file")
+    for dataset in dict.fromkeys(card.dataset for card in cards):
+        rows = [_leaderboard_row(card) for card in cards if card.dataset == dataset]
+        parts += [f"## {dataset}", _table(header, rows)]
+    return "\n\n".join([*parts, "This file is generated from the cards."]) + "\n"
+
+
+def _leaderboard_row(card: Card) -> tuple[str, ...]:
+    rp2 = card.rp2
+    return (
+        f"[{card.name}]({card.name}/README.md)",
+        card.defense,
+        card.lineage,
+        str(card.clean or "-"),
+        _average(rp2) if rp2 else "-",
+        str(rp2.worst) if rp2 else "-",
+        f"{rp2.dissimilarity:.3f}" if rp2 else "-",
+        f"{card.parameters:,}",
+        f"[model.safetensors]({card.name}/model.safetensors)",
+    )
+
+
+def _figures(card: Card) -> str:
+    rp2, published = card.rp2, card.published or Published("")
+    measured = (
+        (f"clean accuracy, {card.clean_set}" if card.clean_set else "clean accuracy", card.clean, published.accuracy),
+        ("RP2 success, average over targets", rp2 and _average(rp2), published.average),
+        ("RP2 success, worst target", rp2 and f"{rp2.worst}, {rp2.worst_target}", published.worst),
+        ("L2 dissimilarity", rp2 and f"{rp2.dissimilarity:.3f}", published.dissimilarity),
+    )
+    if not card.published:
+        rows = [(what, str(value or "not measured")) for what, value, _ in measured]
+        return "\n\n".join(filter(None, [_table(("", "measured"), rows), _settings(card)]))
+    lines = []
+    for what, value, other in measured:
+        unit = "" if what.startswith("L2") else " %"
+        lines.append((what, str(value or "not measured"), "-" if other is None else f"{other:g}{unit}"))
+    source = f"Published: {published.source}."
+    return "\n\n".join(filter(None, [_table(("", "measured", "published"), lines), _settings(card), source]))
+
+
+def _settings(card: Card) -> str:
+    return f"RP2 on {card.rp2.victims}: `{card.rp2.settings}`." if card.rp2 else ""
+
+
+def _average(rp2: RP2Figures) -> str:
+    return f"{rp2.average:.1f} % ({rp2.average_low:.1f}-{rp2.average_high:.1f}, {rp2.targets} targets x {rp2.n})"
+
+
+def _origin(card: Card) -> str:
+    rows = [
+        ("data", card.data),
+        ("lineage", card.lineage),
+        ("seed", str(card.seed)),
+        ("trained by", f"`{card.command}`"),
+        ("evaluated by", f"`{card.evaluate_command}`" if card.evaluate_command else "-"),
+        ("training time", "-" if card.training_seconds is None else f"{card.training_seconds:,.0f} s"),
+        ("license", card.license),
+        ("SHA-256 of model.safetensors", f"`{card.sha256}`"),
+    ]
+    return _table(("", ""), rows)
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, ("---",) * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

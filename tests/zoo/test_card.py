@@ -1,0 +1,126 @@
+"""Cards: JSON round trips, the README made from them, figures taken from a report, and every shipped card."""
+
+import dataclasses
+import json
+
+import pytest
+
+from blurnet.nets.vision import count_parameters
+from blurnet.stats import Rate
+from blurnet.zoo.card import Card, Percent, Published, render_leaderboard, render_readme
+from blurnet.zoo.models import list_models, load_model, models_root
+
+RATE = Rate(20, 40).as_dict()
+
+
+def report(sha256: str) -> dict:
+    def attack(settings: str, targets: list, asr: float) -> dict:
+        return {
+            "name": "rp2",
+            "repr": settings,
+            "targets": targets,
+            "per_target": [{"target": t, "name": f"class {t}"} for t in targets],
+            "average": {"asr": asr, "low": asr - 5, "high": asr + 5, "n": 80, "dissimilarity": 0.21},
+            "worst": {"target": targets[0], "asr": RATE},
+        }
+
+    return {
+        "command": "python evaluate.py --model x",
+        "model": {"sha256": sha256},
+        "data": {"name": "held-out tracks", "n": 40},
+        "victims": {"name": "rp2", "n": 40, "mask": "stickers"},
+        "clean": {"accuracy": RATE},
+        "attacks": [
+            attack("RP2(lam=0.02)", [2, 1], 30.0),
+            attack("RP2(lam=0.002)", [1, 2], 40.0),
+            attack("RP2(target=None)", [None], 90.0),
+            attack("LaVAN()", [1], 99.0),
+        ],
+    }
+
+
+def test_round_trip(card):
+    assert Card.from_json(card.to_json()) == card
+    full = dataclasses.replace(card, sha256="ab", published=Published("a paper", accuracy=86.3), notes=["a note"])
+    full = full.with_report(report("ab"))
+    assert Card.from_json(full.to_json()) == full
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "says"),
+    [
+        ({"accuracy": 1}, ValueError, "allowed are .*'clean'"),
+        ({"seed": "0"}, TypeError, "seed: expected int"),
+        ({"clean": {"value": 1.0}}, TypeError, "missing"),
+        ({"clean": {**RATE, "value": 55.0}}, TypeError, "20 in 40 is not 55.0 %"),
+        ({"notes": "one"}, TypeError, "notes: expected a list"),
+    ],
+)
+def test_bad_cards_are_refused(card, change, error, says):
+    with pytest.raises(error, match=says):
+        Card.from_json(json.dumps({**json.loads(card.to_json()), **change}))
+
+
+def test_figures_come_from_the_strongest_targeted_attack(card):
+    full = dataclasses.replace(card, sha256="ab").with_report(report("ab"))
+    assert full.clean == Percent(**RATE)
+    assert (full.rp2.average, full.rp2.settings, full.rp2.worst_target) == (40.0, "RP2(lam=0.002)", "class 1")
+    assert (full.rp2.targets, full.rp2.n, full.evaluate_command) == (2, 40, "python evaluate.py --model x")
+    with pytest.raises(ValueError, match="about weights"):
+        card.with_report(report("ab"))
+
+
+def test_a_report_without_clean_data_keeps_the_accuracy(card):
+    partial = {**report(""), "clean": None, "data": None, "attacks": []}
+    assert card.with_report(partial).clean == card.clean
+
+
+def test_readme_shows_measured_beside_published(card):
+    full = dataclasses.replace(card, sha256="ab", name="x", published=Published("BlurNet, Table 2", worst=47.5))
+    text = render_readme(full.with_report(report("ab")))
+    assert "| RP2 success, worst target | 50.0 % (33.8-66.2, n = 40), class 1 | 47.5 % |" in text
+    assert "| clean accuracy, held-out tracks | 50.0 % (33.8-66.2, n = 40) | - |" in text
+    assert "Published: BlurNet, Table 2." in text
+    assert 'blurnet.load_model("x")' in text
+    assert "| seed | 3 |" in text
+
+
+def test_readme_says_what_was_not_measured(card):
+    text = render_readme(card)
+    assert "| RP2 success, average over targets | not measured |" in text
+    assert "published" not in text
+
+
+def test_leaderboard_puts_the_most_robust_first(card):
+    cards = [
+        dataclasses.replace(card, name="plain"),
+        dataclasses.replace(card, name="robust", sha256="ab").with_report(report("ab")),
+        dataclasses.replace(card, name="drawn", dataset="synthetic", defense="none|x"),
+    ]
+    text = render_leaderboard(cards)
+    order = [text.index(part) for part in ("## lisa", "[robust]", "[plain]", "## synthetic", "[drawn]")]
+    assert order == sorted(order)
+    assert "none\\|x" in text
+    assert render_leaderboard(reversed(cards)) == text
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_every_shipped_card_holds(name):
+    net = load_model(name)  # checks the hash
+    folder = models_root() / name
+    assert (folder / "README.md").read_text() == render_readme(net.card)
+    assert net.card.name == name
+    assert net.card.parameters == count_parameters(net)
+    assert (folder / "card.json").read_text() == net.card.to_json()
+    assert (folder / "spec.json").read_text() == net.spec.to_json()
+    assert net.card.clean is not None
+    if net.card.rp2 is not None:
+        said = json.loads((folder / "report.json").read_text())
+        assert net.card.with_report(said) == net.card
+
+
+def test_the_leaderboard_is_up_to_date():
+    if not list_models():
+        pytest.skip("no models in this checkout")
+    cards = [load_model(name).card for name in list_models()]
+    assert (models_root() / "README.md").read_text() == render_leaderboard(cards)
