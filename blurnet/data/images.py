@@ -119,7 +119,7 @@ class ImageFiles(Dataset[tuple[Tensor, int]]):
         classes: names in output order.
         image_size: S in pixels.
         fit: how a file becomes square, see :func:`square`.
-        boxes: cut each image to its half-open box (top, bottom, left, right) first.
+        boxes: cut each image to its half-open box (top, bottom, left, right) first; what leaves the image is ignored.
 
     Raises:
         ValueError: lengths differ or there is no file.
@@ -173,6 +173,7 @@ class ImageFiles(Dataset[tuple[Tensor, int]]):
 def _cut(image: Tensor, box: Box, path: Path) -> Tensor:
     top, bottom, left, right = box
     height, width = image.shape[-2:]
-    if not (0 <= top < bottom <= height and 0 <= left < right <= width):
-        raise ValueError(f"{path}: the box {box} is empty or leaves the {height}x{width} image")
+    top, left, bottom, right = max(top, 0), max(left, 0), min(bottom, height), min(right, width)
+    if top >= bottom or left >= right:
+        raise ValueError(f"{path}: the box {box} holds no pixel of the {height}x{width} image")
     return image[:, top:bottom, left:right]
