@@ -15,7 +15,8 @@ def log_spectrum(x: Tensor) -> Tensor:
     x: maps (..., H, W), any real float. Returns (..., H, W): ``fftshift(log(1 + |FFT(x)|))``.
     Source: the feature-map spectra of BlurNet (Raju & Lipasti 2020).
     """
-    return torch.fft.fftshift(torch.log1p(torch.fft.fft2(_maps(x)).abs()), dim=(-2, -1))
+    spectrum: Tensor = torch.fft.fftshift(torch.log1p(torch.fft.fft2(_maps(x)).abs()), dim=(-2, -1))
+    return spectrum
 
 
 def radial_energy(x: Tensor, bins: int) -> Tensor:

@@ -1,0 +1,183 @@
+"""The evaluation itself, for ``Trainer.test``: clean accuracy and attacks, exact on any number of processes."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.utilities import rank_zero_only
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from blurnet.attacks.base import attacking
+from blurnet.checks import check_images, check_labels, check_logits
+from blurnet.data.sampler import UnpaddedDistributedSampler
+from blurnet.data.victims import Victims
+from blurnet.evaluation.campaign import Campaign, Target, fingerprint
+from blurnet.evaluation.metrics import Accuracy
+from blurnet.evaluation.results import AttackResult, Results
+from blurnet.evaluation.store import Store, TargetWork
+from blurnet.evaluation.tally import Tally
+from blurnet.stats import Rate
+from blurnet.zoo.files import write_atomic
+
+Batch = int | Sequence[Tensor]
+
+
+class Robustness(pl.LightningModule):
+    """Clean accuracy of a net, and its robustness on a set of victims.
+
+    A noise is shared by all victims, so processes share the work by target: each batch of :meth:`job_loader` is
+    a chunk of targets, attacked side by side. Batches of images and labels (N, 3, H, W), (N,) count for clean
+    accuracy. Finished work is kept under ``folder`` and not repeated; processes must all see that folder. Use
+    with ``Trainer(use_distributed_sampler=False)``: the stock sampler repeats items to even out the processes.
+
+        trainer.test(robustness, dataloaders=[clean_loader, robustness.job_loader(rank, world)])
+
+    Args:
+        net: images in [0, 1] to logits, with one output for each of ``victims.classes``.
+        victims: what is attacked.
+        campaigns: the attacks.
+        folder: output folder, existing.
+
+    Raises:
+        TypeError, ValueError: bad victims, outputs that do not fit their classes, a target that is out of range
+            or the true class of a victim.
+    """
+
+    def __init__(self, net: nn.Module, victims: Victims, campaigns: Sequence[Campaign], folder: Path) -> None:
+        super().__init__()
+        self.net, self.victims, self.campaigns = net.eval(), victims, tuple(campaigns)
+        self.folder, self.store = Path(folder), Store(Path(folder))
+        self.before, self.before_confidence = check_victims(net, victims, self.campaigns)
+        # As a list entry a source is no submodule: it keeps its own state and is moved when it is used.
+        identities = [c.identity(net, victims.images, victims.labels) for c in self.campaigns]
+        self.names = [f"{c.name}-{key[:12]}" for c, key in zip(self.campaigns, identities, strict=True)]
+        self.jobs = [(i, chunk) for i, c in enumerate(self.campaigns) for chunk in c.chunks()]
+        self.accuracy = Accuracy(len(victims.classes))
+        self.tallies = [Tally(campaign.targets) for campaign in self.campaigns]
+        self._registered = nn.ModuleList(self.tallies)  # so that they follow the module to its device
+        self.clean = self._stored_clean()
+        self.attack_results: tuple[AttackResult, ...] | None = None
+        # More processes than chunks of targets leave some without work.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+
+    def on_test_start(self) -> None:
+        """Start counting from zero; call the victims on this device, on which the attacked ones are called too."""
+        self.accuracy.reset()
+        for tally in self.tallies:
+            tally.reset()
+        confidence, prediction = self.predict(self.victims.images.to(self.device))
+        self.before, self.before_confidence = prediction.cpu(), confidence.cpu()
+
+    def job_loader(self, rank: int = 0, world: int = 1) -> DataLoader[int]:
+        """The chunks of targets that fall to one of ``world`` processes."""
+        numbers = range(len(self.jobs))
+        sampler = UnpaddedDistributedSampler(numbers, world, rank)
+        return DataLoader(numbers, batch_size=None, sampler=sampler)  # type: ignore[arg-type]
+
+    def test_dataloader(self) -> DataLoader[int]:
+        """The jobs of this process, when ``Trainer.test`` is given no loaders."""
+        return self.job_loader(self.trainer.global_rank, self.trainer.world_size)
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """A job number, or images (N, 3, H, W) in [0, 1] with labels (N,)."""
+        if not isinstance(batch, int):
+            images, labels = batch
+            check_images(images)
+            check_labels(labels, n=len(images), classes=len(self.victims.classes))
+            self.accuracy.update(self.net(images).argmax(1), labels)
+            return
+        number, targets = self.jobs[batch]
+        if not self.store.has(self.names[number], targets):
+            self._attack(number, targets)
+        for target in targets:
+            self._count(number, target, self.store.load(self.names[number], target))
+
+    def on_test_epoch_end(self) -> None:
+        """Add up over processes, log, and keep the clean accuracy for a later run."""
+        clean = self.accuracy.rate()
+        if clean is not None:
+            self.clean = clean
+            self._save_clean(clean)
+        values = {} if self.clean is None else {"clean/accuracy": self.clean.value}
+        found = [self._attack_result(i) for i in range(len(self.campaigns))]
+        finished = tuple(result for result in found if result is not None)
+        for result in finished:
+            prefix = result.name if result.source is None else f"{result.name} from {result.source}"
+            values |= {f"{prefix}/asr": result.asr.value, f"{prefix}/worst_asr": result.worst.asr.value}
+        # The values are the same everywhere; averaging them keeps Lightning from asking whether they are.
+        self.log_dict(values, sync_dist=True)
+        if len(finished) == len(found):
+            self.attack_results = finished
+
+    def results(self) -> Results:
+        """What was measured; RuntimeError before all targets are done."""
+        if self.attack_results is None:
+            raise RuntimeError("not all targets are evaluated yet: run trainer.test(robustness) first")
+        correct = int((self.before == self.victims.labels.cpu()).sum())
+        return Results(self.clean, Rate(correct, len(self.before)), self.attack_results)
+
+    def _attack(self, number: int, targets: tuple[Target, ...]) -> None:
+        campaign = self.campaigns[number]
+        images, labels = self.victims.images.to(self.device), self.victims.labels.to(self.device)
+        source = self.net if campaign.source is None else campaign.source.to(self.device).eval()
+        with attacking(source):  # outside inference mode, which Trainer.test switches on
+            found = campaign.attack.against(source, images.clone(), labels.clone(), targets)
+        for target, adversarial, noise in zip(targets, found.adversarial, found.noise, strict=True):
+            confidence, prediction = self.predict(adversarial)
+            self.store.save(self.names[number], target, TargetWork(adversarial, noise, prediction, confidence))
+
+    def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Confidence and prediction (N,) of the evaluated net."""
+        with torch.no_grad():
+            logits = self.net(images)
+        check_logits(logits, n=len(images))
+        confidence, prediction = logits.float().softmax(1).max(1)
+        return confidence, prediction
+
+    def _count(self, number: int, target: Target, work: TargetWork) -> None:
+        before, after = self.before.to(self.device), work.prediction.to(self.device)
+        # Distances on the CPU: a sum does not depend on the device that a target happened to fall to.
+        self.tallies[number].count(target, before, after, self.victims.images.cpu(), work.adversarial)
+
+    def _attack_result(self, number: int) -> AttackResult | None:
+        campaign, targets = self.campaigns[number], self.tallies[number].results()
+        if targets is None:
+            return None
+        seed = getattr(campaign.attack, "seed", None)
+        return AttackResult(campaign.name, repr(campaign.attack), seed, campaign.source_name, targets)
+
+    def _stored_clean(self) -> Rate | None:
+        path = self._clean_path()
+        return Rate(**json.loads(path.read_text())) if path.is_file() else None
+
+    @rank_zero_only
+    def _save_clean(self, rate: Rate) -> None:
+        self._clean_path().parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(self._clean_path(), json.dumps({"count": rate.count, "n": rate.n}) + "\n")
+
+    def _clean_path(self) -> Path:
+        return self.store.work / f"clean-{fingerprint(self.net)[:12]}.json"
+
+
+def check_victims(net: nn.Module, victims: Victims, campaigns: Sequence[Campaign]) -> tuple[Tensor, Tensor]:
+    """Prediction and confidence (N,) of the unattacked victims; raises where anything does not fit."""
+    check_images(victims.images, name="victims")
+    check_labels(victims.labels, n=len(victims.images), classes=len(victims.classes), name="victims' labels")
+    with torch.no_grad():
+        logits = net(victims.images.to(next(net.parameters(), victims.images).device))
+    check_logits(logits, n=len(victims.images))
+    if logits.shape[1] != len(victims.classes):
+        raise ValueError(
+            f"the model has {logits.shape[1]} outputs, the victims ({victims.name}) {len(victims.classes)} classes"
+        )
+    labels = set(victims.labels.tolist())
+    for target in {target for campaign in campaigns for target in campaign.targets if target is not None}:
+        if not 0 <= target < logits.shape[1]:
+            raise ValueError(f"target {target} is out of range: the model's outputs are 0 to {logits.shape[1] - 1}")
+        if target in labels:
+            raise ValueError(f"target {target} ({victims.classes[target]}) is the true class of some victims")
+    confidence, prediction = logits.cpu().float().softmax(1).max(1)
+    return prediction, confidence
