@@ -21,6 +21,7 @@ from blurnet.layers.penalties import Tikhonov, TotalVariation
 from blurnet.nets.gtsrb_cnn import GtsrbCNN
 from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.nets.vision import timm_net, torchvision_net
+from blurnet.transforms.lgs import LGS
 from blurnet.zoo.files import load_weights
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
 from blurnet.zoo.strict import check_arguments
@@ -45,13 +46,18 @@ NETS: dict[str, Callable[..., nn.Module]] = {"lisa_cnn": LisaCNN, "gtsrb_cnn": G
 #: Nets of other libraries, named "torchvision/resnet18" or "timm/mobilenetv2_100".
 LIBRARIES: dict[str, Callable[..., nn.Module]] = {"torchvision": torchvision_net, "timm": _timm}
 
-#: Defenses by name: layers and input transformations alike.
-DEFENSES: dict[str, Callable[..., nn.Module]] = {
+#: Defenses that take maps of any range: in front of the net or anywhere inside.
+LAYERS: dict[str, Callable[..., nn.Module]] = {
     "fixed_low_pass": FixedLowPass,
     "learned_low_pass": LearnedLowPass,
     "tikhonov": Tikhonov,
     "total_variation": TotalVariation,
 }
+
+#: Defenses that take images in [0, 1]: in front of the net only.
+TRANSFORMS: dict[str, Callable[..., nn.Module]] = {"lgs": LGS}
+
+DEFENSES = LAYERS | TRANSFORMS
 
 
 def build(spec: ModelSpec, weights: str | os.PathLike[str] | None = None) -> nn.Module:
@@ -109,6 +115,8 @@ def build_net(spec: ModelSpec, weights: str | os.PathLike[str] | None = None) ->
 def _defense(defense: DefenseSpec, net: nn.Module, spec: ModelSpec) -> nn.Module:
     if defense.name not in DEFENSES:
         raise ValueError(f"unknown defense {defense.name!r}; there are: {', '.join(sorted(DEFENSES))}")
+    if defense.name in TRANSFORMS and (defense.after or defense.before):
+        raise ValueError(f"defense {defense.name!r} takes images: leave out after and before, got {defense}")
     constructor, args = DEFENSES[defense.name], defense.args
     if constructor is LearnedLowPass and "channels" not in args:
         args = {**args, "channels": _channels(defense, net, spec)}

@@ -6,7 +6,7 @@ import torchvision
 
 from blurnet.layers.lowpass import LearnedLowPass
 from blurnet.nets.lisa_cnn import LisaCNN
-from blurnet.zoo.build import DEFENSES, NETS, build
+from blurnet.zoo.build import DEFENSES, LAYERS, LIBRARIES, NETS, build
 from blurnet.zoo.files import save_weights
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
 
@@ -24,8 +24,12 @@ def test_every_net_builds(net):
     assert build(ModelSpec(net=net, classes=CLASSES)).eval()(IMAGES).shape == (2, 18)
 
 
-@pytest.mark.parametrize("place", [{}, {"after": "relu1"}, {"before": "conv2"}], ids=str)
-@pytest.mark.parametrize("name", sorted(DEFENSES))
+PLACES = [{}, {"after": "relu1"}, {"before": "conv2"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "place"), [(n, p) for n in sorted(DEFENSES) for p in (PLACES if n in LAYERS else PLACES[:1])], ids=str
+)
 def test_every_defense_builds_everywhere(name, place):
     net = build(lisa(DefenseSpec(name, args=ARGS.get(name, {}), **place)))
     logits = net(IMAGES)
@@ -85,6 +89,7 @@ def test_building_leaves_the_module_in_training_mode():
         (lisa(net_args={"classes": 3}), ValueError, "unknown .*classes"),
         (lisa(net_args={"dropout": "0.5"}), TypeError, "expected float, got '0.5'"),
         (lisa(net="timm/resnet18", net_args={"checkpoint_path": "x"}), ValueError, "allowed are .*pad_type"),
+        (lisa(DefenseSpec("lgs", after="conv1")), ValueError, "takes images"),
         (lisa(DefenseSpec("blur")), ValueError, "there are: fixed_low_pass"),
         (lisa(DefenseSpec("fixed_low_pass", args={"size": 3})), ValueError, "allowed are .*kernel_size"),
         (lisa(DefenseSpec("fixed_low_pass", args={"kernel_size": 3.0})), TypeError, "expected int"),
@@ -122,3 +127,26 @@ def test_timm_nets_take_their_padding():
     pytest.importorskip("timm")
     net = build(lisa(net="timm/mobilenetv2_050", net_args={"pad_type": "same"})).eval()
     assert net(torch.rand(1, 3, 64, 64)).shape == (1, 18)
+
+
+def test_library_weights_must_have_the_classes_of_the_spec(monkeypatch):
+    asked: list[tuple[str, int | None, str]] = []
+
+    def pretrained(name, classes, weights):
+        asked.append((name, classes, weights))
+        return LisaCNN(18)
+
+    monkeypatch.setitem(LIBRARIES, "torchvision", pretrained)
+    monkeypatch.setattr("blurnet.zoo.build.image_size", lambda *_: (32, 32))
+    build(lisa(net="torchvision/any"), "DEFAULT")
+    assert asked == [("any", None, "DEFAULT")]
+    with pytest.raises(ValueError, match="'DEFAULT' have 18 outputs, the spec 2 classes"):
+        build(ModelSpec(net="torchvision/any", classes=["a", "b"]), "DEFAULT")
+
+
+def test_the_authors_weights_start_a_defended_net(shared_data):
+    spec = lisa(DefenseSpec("learned_low_pass", after="relu1", args={"kernel_size": 5, "linf": 0.1}))
+    weights = shared_data / "rp2-lisa" / "lisa_cnn.safetensors"
+    plain, net = build(lisa(), weights), build(spec, weights)
+    assert torch.equal(net.conv1.weight, plain.conv1.weight)
+    assert torch.equal(net.fc.weight, plain.fc.weight)

@@ -7,8 +7,9 @@ import pytest
 
 from blurnet.nets.vision import count_parameters
 from blurnet.stats import Rate
-from blurnet.zoo.card import Card, Percent, Published, render_leaderboard, render_readme
+from blurnet.zoo.card import Card, Percent, Published
 from blurnet.zoo.models import list_models, load_model, models_root
+from blurnet.zoo.readme import render_leaderboard, render_readme
 
 RATE = Rate(20, 40).as_dict()
 

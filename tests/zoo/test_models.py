@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import blurnet.zoo.models as models
-from blurnet.zoo.card import render_readme
 from blurnet.zoo.models import add_report, list_models, load_model, save_model
+from blurnet.zoo.readme import render_readme
 from blurnet.zoo.spec import ModelSpec
 
 IMAGES = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(1))
