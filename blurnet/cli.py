@@ -1,0 +1,17 @@
+"""The commands. Each imports its part only when it runs: training needs no evaluation code, and the other way."""
+
+from collections.abc import Sequence
+
+
+def train_main(args: Sequence[str] | None = None) -> None:
+    """``blurnet-train``, also ``python train.py``; see :mod:`blurnet.cli_train`."""
+    from blurnet.cli_train import train_main as main
+
+    main(args)
+
+
+def evaluate_main(args: Sequence[str] | None = None) -> None:
+    """``blurnet-evaluate``, also ``python evaluate.py``; see :mod:`blurnet.cli_evaluate`."""
+    from blurnet.cli_evaluate import evaluate_main as main
+
+    main(args)

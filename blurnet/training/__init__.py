@@ -1,0 +1,4 @@
+"""Training: the Lightning module, its callbacks, and the export to a zoo folder."""
+
+from blurnet.training.classifier import Classifier
+from blurnet.training.export import export_model

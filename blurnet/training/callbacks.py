@@ -1,0 +1,65 @@
+"""What makes a killed run resume exactly: checkpoints that are whole or absent, and randomness by position."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.plugins.io import TorchCheckpointIO
+
+from blurnet.data.seeds import seed_from
+
+MONITOR = "val/accuracy"
+
+
+class StepSeed(Callback):
+    """Seeds torch's global generators before every training step from (seed, epoch, batch, rank).
+
+    Dropout then depends on the position in the run and not on its history, so a resumed run draws what an
+    uninterrupted one would. The seed is set for each step because Lightning skips the epoch-start hook in the
+    first epoch after a resume.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Seed the step."""
+        torch.manual_seed(seed_from("step", self.seed, trainer.current_epoch, batch_idx, trainer.global_rank))
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place, flushes it to the disk, then renames it: a kill leaves the old one.
+
+    Lightning's own writer goes through the temporary folder, and moving a file between file systems is a copy.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        """Write the checkpoint to ``path``; OSError where the disk does not take it."""
+        place = Path(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = place.with_name(place.name + ".part")
+        with part.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(place)
+
+
+def best_and_last(folder: Path) -> ModelCheckpoint:
+    """Keeps best.ckpt (highest validation accuracy) and last.ckpt in ``folder``, written at each epoch's end."""
+    return ModelCheckpoint(
+        dirpath=folder,
+        filename="best",
+        monitor=MONITOR,
+        mode="max",
+        save_last=True,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )

@@ -1,0 +1,136 @@
+"""The LightningModule that trains a net with its defenses."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torchmetrics import SumMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from blurnet.layers.penalties import penalties
+from blurnet.training.optimizers import OptimizerName, ScheduleName, make_optimizer, make_schedule
+from blurnet.zoo.build import build
+from blurnet.zoo.spec import DefenseSpec, ModelSpec
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Classifier(pl.LightningModule):
+    """Trains a net on batches of images (N, 3, H, W) in [0, 1] and labels (N,).
+
+    The loss is cross entropy plus the penalties of the net's layers, each logged by name. Hyperparameters are not
+    saved with the checkpoint: a .ckpt resumes its own run, a .safetensors ships (see :func:`export_model`).
+
+    Args:
+        classes: class names in output order. On the command line they come from the data.
+        net: "lisa_cnn", "gtsrb_cnn", "torchvision/NAME" or "timm/NAME".
+        net_args: arguments of the net, such as dropout and input_dropout of lisa_cnn.
+        defenses: layers to insert, each with its name, its place (after or before a named layer; neither: on the
+            input) and its arguments.
+        weights: a local .safetensors file to start from. It holds the plain net: defenses are inserted afterwards.
+        optimizer: "sgd" (Nesterov), "adam" or "adadelta".
+        lr: learning rate; the highest one of a one-cycle or cosine schedule.
+        weight_decay: L2 weight decay.
+        momentum: of SGD, or beta 1 of Adam.
+        schedule: "one-cycle", "cosine" or "constant", over all steps of the run.
+        label_smoothing: share of the target mass spread over all classes.
+        channels_last: keep maps channels last in memory: faster convolutions, same net.
+        compile: run the net through torch.compile.
+
+    Raises:
+        ValueError: no classes, unknown names, or weights that do not fit the net.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        net: str = "lisa_cnn",
+        net_args: dict[str, Any] | None = None,
+        defenses: list[DefenseSpec] | None = None,
+        weights: str | None = None,
+        optimizer: OptimizerName = "sgd",
+        lr: float = 0.05,
+        weight_decay: float = 5e-4,
+        momentum: float = 0.9,
+        schedule: ScheduleName = "one-cycle",
+        label_smoothing: float = 0.0,
+        channels_last: bool = True,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        self.spec = ModelSpec(net, list(classes), list(defenses or ()), dict(net_args or {}))
+        self.weights = weights
+        self.net = build(self.spec, weights)
+        self.optimizer_settings = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
+        self.optimizer_name: OptimizerName = optimizer
+        self.schedule_name: ScheduleName = schedule
+        self.label_smoothing = label_smoothing
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.net.to(memory_format=self.memory_format)
+        if compile:
+            self.net.compile()
+        n = len(classes)
+        self.train_accuracy = MulticlassAccuracy(n, average="micro", validate_args=False)
+        self.val_accuracy = MulticlassAccuracy(n, average="micro", validate_args=False)
+        self.test_accuracy = MulticlassAccuracy(n, average="micro", validate_args=False)
+        self.test_correct, self.test_n = SumMetric(), SumMetric()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, classes) of images (N, 3, H, W) in [0, 1]."""
+        logits: Tensor = self.net(images.contiguous(memory_format=self.memory_format))
+        return logits
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Cross entropy plus penalties of one batch. Logs are means over the epoch: nothing is read back here."""
+        images, labels = batch
+        logits = self(images)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        logs = {"train/cross_entropy": loss.detach()}
+        for name, penalty in penalties(self.net).items():
+            loss = loss + penalty
+            logs[f"train/penalty/{name}"] = penalty.detach()
+        logs["train/loss"] = loss.detach()
+        self.log_dict(logs, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(labels))
+        self.train_accuracy.update(logits.detach(), labels)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the training accuracy (of the augmented batches, as the weights moved)."""
+        self.log("train/accuracy", self.train_accuracy)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count the right answers of one batch, and log the cross entropy."""
+        images, labels = batch
+        logits = self(images)
+        self.val_accuracy.update(logits, labels)
+        self.log("val/accuracy", self.val_accuracy, on_step=False, on_epoch=True, prog_bar=True)
+        loss = F.cross_entropy(logits, labels)
+        self.log("val/loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(labels))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Count the right answers of one batch; "test/correct" of "test/n" give the rate its interval."""
+        images, labels = batch
+        logits = self(images)
+        self.test_accuracy.update(logits, labels)
+        self.test_correct.update((logits.argmax(1) == labels).sum())
+        self.test_n.update(len(labels))
+        metrics = {
+            "test/accuracy": self.test_accuracy,
+            "test/correct": self.test_correct,
+            "test/n": self.test_n,
+        }
+        self.log_dict(metrics, on_step=False, on_epoch=True)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizer over all parameters, and the schedule stepped with it."""
+        optimizer = make_optimizer(self.optimizer_name, self.parameters(), **self.optimizer_settings)
+        needed = self.schedule_name != "constant"  # counting the steps sets up the data
+        steps = int(self.trainer.estimated_stepping_batches) if needed else 0
+        schedule = make_schedule(self.schedule_name, optimizer, steps)
+        if schedule is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,0 +1,96 @@
+"""From a finished run to a zoo folder: weights, spec and card."""
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from blurnet.data.module import DATA, SignData
+from blurnet.stats import Rate
+from blurnet.training.classifier import Classifier
+from blurnet.zoo.card import Card, Percent
+from blurnet.zoo.models import save_model
+from blurnet.zoo.spec import DefenseSpec
+
+
+def export_model(
+    classifier: Classifier,
+    data: SignData,
+    folder: str | os.PathLike[str],
+    *,
+    accuracy: Rate,
+    seed: int,
+    command: str,
+    seconds: float | None = None,
+) -> Path:
+    """Write a trained net as a model's folder and return its path; call it on rank zero only.
+
+    Args:
+        classifier: holds the weights to ship.
+        data: what it was trained on.
+        folder: its last part becomes the model's name.
+        accuracy: measured on the test split.
+        seed: of the run.
+        command: repeats the run; see :func:`public_command`.
+        seconds: wall clock of the training.
+
+    Raises:
+        FileExistsError, PermissionError, NotADirectoryError: the folder cannot take a model.
+        ValueError: NaN or infinite weights: the run diverged.
+    """
+    card = Card(
+        title=_title(classifier, data),
+        dataset=_data_name(data).split("-")[0],
+        defense=_defense(classifier, data),
+        data=_describe(data),
+        seed=seed,
+        command=command,
+        lineage=f"fine-tuned from {Path(classifier.weights).name}" if classifier.weights else "from scratch",
+        clean=Percent(**accuracy.as_dict()),  # type: ignore[arg-type]
+        clean_set=f"test split of {_data_name(data)}",
+        training_seconds=None if seconds is None else round(seconds, 1),
+    )
+    net = classifier.net.to(memory_format=torch.contiguous_format)
+    return save_model(net, folder, spec=classifier.spec, card=card)
+
+
+def public_command(arguments: Sequence[str]) -> str:
+    """The training command for a card: absolute paths cut to their last part, nothing about resuming."""
+    kept = [text for text in arguments if text not in ("--resume", "--overwrite")]
+    return shlex.join(["python", "train.py", *map(_shorten, kept)])
+
+
+def _shorten(text: str) -> str:
+    option, sign, value = text.partition("=") if text.startswith("--") else ("", "", text)
+    return option + sign + (Path(value).name if Path(value).is_absolute() else value)
+
+
+def _data_name(data: SignData) -> str:
+    """The name ``get_data`` knows it by, such as "lisa-crops"."""
+    names = {maker: name for name, (maker, _) in DATA.items()}
+    return names.get(type(data), type(data).__name__)
+
+
+def _describe(data: SignData) -> str:
+    sizes = ", ".join(f"{len(data.split(split)):,} {split}" for split in ("train", "val", "test"))
+    return f"{_data_name(data)} ({sizes} images)"
+
+
+def _defense(classifier: Classifier, data: SignData) -> str:
+    names = [defense.name for defense in classifier.spec.defenses] + ["gaussian_noise"] * (data.noise > 0)
+    return "+".join(names) or "none"
+
+
+def _title(classifier: Classifier, data: SignData) -> str:
+    parts = [_phrase(defense) for defense in classifier.spec.defenses]
+    if data.noise > 0:
+        parts.append(f"gaussian noise augmentation {data.noise:g}")
+    return f"{classifier.spec.net} with {' and '.join(parts) or 'no defense'}"
+
+
+def _phrase(defense: DefenseSpec) -> str:
+    arguments = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in defense.args.items())
+    place = f"after {defense.after}" if defense.after else f"before {defense.before}" if defense.before else "on input"
+    return f"{defense.name}({arguments}) {place}"

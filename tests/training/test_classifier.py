@@ -1,0 +1,123 @@
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from blurnet.layers.penalties import Penalty
+from blurnet.nets.lisa_cnn import LisaCNN
+from blurnet.training.classifier import Classifier
+from blurnet.training.optimizers import make_optimizer, make_schedule
+from blurnet.zoo.files import save_weights
+from blurnet.zoo.spec import DefenseSpec
+
+NAMES = ("stop", "yield", "merge")
+LINF = DefenseSpec("learned_low_pass", after="relu1", args={"kernel_size": 3, "linf": 0.5})
+TV = DefenseSpec("total_variation", after="relu1", args={"alpha": 0.01})
+
+
+@pytest.fixture
+def batch(generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.rand(4, 3, 32, 32, generator=generator), torch.tensor([0, 1, 2, 0])
+
+
+def loss_and_logs(
+    classifier: Classifier, batch: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    logs: dict[str, torch.Tensor] = {}
+    monkeypatch.setattr(classifier, "log_dict", lambda values, **_: logs.update(values))
+    return classifier.training_step(batch, 0), logs
+
+
+def test_penalties_are_in_the_loss(batch: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier = Classifier(NAMES, defenses=[LINF, TV])
+    images, labels = batch
+    net = classifier.net
+    layers = [m for m in net.modules() if isinstance(m, Penalty)]
+    with torch.no_grad():
+        kernels = layers[0].weight
+        linf = 0.5 / 64 * sum(float(kernel.abs().max()) for kernel in kernels)
+        maps = layers[0](F.relu(net.conv1(images)))
+        down, right = maps[:, :, 1:] - maps[:, :, :-1], maps[..., 1:] - maps[..., :-1]
+        tv = 0.01 / (4 * 64) * float(down.abs().sum() + right.abs().sum())
+        plain = float(F.cross_entropy(net(images), labels))
+    loss, logs = loss_and_logs(classifier, batch, monkeypatch)
+    penalties = {k: float(v) for k, v in logs.items() if k.startswith("train/penalty/")}
+    assert list(penalties.values()) == pytest.approx([linf, tv], rel=1e-4)
+    assert all("relu1" in name for name in penalties)
+    assert float(loss.detach()) == pytest.approx(plain + linf + tv, rel=1e-4)
+    assert float(logs["train/cross_entropy"]) == pytest.approx(plain, rel=1e-4)
+    loss.backward()
+    assert net.conv1.weight.grad is not None
+
+
+def test_loss_without_defenses_is_cross_entropy(
+    batch: tuple[torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classifier = Classifier(NAMES, label_smoothing=0.1)
+    loss, logs = loss_and_logs(classifier, batch, monkeypatch)
+    assert torch.equal(loss, F.cross_entropy(classifier(batch[0]), batch[1], label_smoothing=0.1))
+    assert set(logs) == {"train/cross_entropy", "train/loss"}
+
+
+def test_channels_last_is_the_same_net(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+    pl.seed_everything(3, verbose=False)
+    first = Classifier(NAMES, defenses=[LINF], channels_last=False)
+    pl.seed_everything(3, verbose=False)
+    second = Classifier(NAMES, defenses=[LINF], channels_last=True)
+    torch.testing.assert_close(first(batch[0]), second(batch[0]))
+
+
+def test_starts_from_weights_of_the_plain_net(tmp_path: Path) -> None:
+    plain = LisaCNN(3)
+    save_weights(plain, tmp_path / "plain.safetensors")
+    classifier = Classifier(NAMES, defenses=[LINF], weights=str(tmp_path / "plain.safetensors"))
+    assert torch.equal(classifier.net.conv1.weight, plain.conv1.weight)
+    assert torch.equal(classifier.net.fc.weight, plain.fc.weight)
+
+
+def test_weights_of_another_class_count_are_refused(tmp_path: Path) -> None:
+    save_weights(LisaCNN(17), tmp_path / "other.safetensors")
+    with pytest.raises(ValueError, match=r"fc.weight.*17.*3"):
+        Classifier(NAMES, weights=str(tmp_path / "other.safetensors"))
+
+
+def test_no_hyperparameters_are_saved() -> None:
+    assert not Classifier(NAMES, defenses=[LINF]).hparams
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adadelta"])
+def test_optimizers_take_a_step(name: str) -> None:
+    net = nn.Linear(3, 2)
+    before = net.weight.detach().clone()
+    optimizer = make_optimizer(name, net.parameters(), lr=0.1, weight_decay=1e-4)
+    net(torch.ones(1, 3)).square().sum().backward()
+    optimizer.step()
+    assert not torch.equal(before, net.weight)
+
+
+def test_schedules_end_where_they_say() -> None:
+    for name, last in (("one-cycle", 0.0), ("cosine", 0.0), ("constant", 0.1)):
+        optimizer = make_optimizer("sgd", nn.Linear(1, 1).parameters(), lr=0.1)
+        schedule = make_schedule(name, optimizer, 20)
+        rates = []
+        for _ in range(20):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            if schedule is not None:
+                schedule.step()
+        assert max(rates) == pytest.approx(0.1, rel=0.03)
+        assert rates[-1] == pytest.approx(last, abs=1e-3)
+
+
+def test_unknown_names_are_refused() -> None:
+    parameters = list(nn.Linear(1, 1).parameters())
+    with pytest.raises(ValueError, match="expected sgd, adam or adadelta, got 'lion'"):
+        make_optimizer("lion", parameters, lr=0.1)  # type: ignore[arg-type]
+    optimizer = make_optimizer("sgd", parameters, lr=0.1)
+    with pytest.raises(ValueError, match="expected one-cycle, cosine or constant, got 'step'"):
+        make_schedule("step", optimizer, 5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"trainer\.max_epochs"):
+        make_schedule("cosine", optimizer, -1)

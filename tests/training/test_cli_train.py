@@ -1,0 +1,143 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from blurnet.data.labels import LISA_OUTPUTS_18
+from blurnet.data.module import LisaCropsData
+from blurnet.training.export import public_command
+from blurnet.zoo.models import load_model
+
+Train = Callable[..., None]
+CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "train").glob("*.yaml"))
+SMALL = ("--data.train_size", "64", "--data.val_size", "32", "--data.test_size", "32")
+QUICK = ("--trainer.max_epochs", "1", "--data.batch_size", "32", "--trainer.enable_model_summary", "false")
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_config_runs(config: Path, crops: Path, train: Train) -> None:
+    synthetic = "SyntheticData" in config.read_text()
+    train("fit", config, *(SMALL if synthetic else ("--data.root", crops)), "--trainer.fast_dev_run", "1")
+    text = config.read_text()
+    assert f"--config configs/train/{config.name}" in text, "the command in the config's comment"
+
+
+def test_fit_exports_a_model_that_loads(crops: Path, train: Train, tmp_path: Path) -> None:
+    train("fit", "lisa_cnn-linf3", "--data.root", crops, *QUICK, "--seed_everything", "5")
+    out = tmp_path / "runs" / "lisa_cnn-linf3"
+    net = load_model(out / "model")
+    assert net.classes == LISA_OUTPUTS_18
+    card = net.card
+    assert (card.dataset, card.defense, card.seed) == ("lisa", "learned_low_pass", 5)
+    assert (card.name, card.lineage) == ("model", "from scratch")
+    assert card.training_seconds is not None
+    assert card.training_seconds > 0
+    assert str(tmp_path) not in card.command
+    images, labels = LisaCropsData(crops).split("test").tensors()
+    with torch.no_grad():
+        logits = net(images)
+    assert card.clean is not None
+    assert (int((logits.argmax(1) == labels).sum()), len(labels)) == (card.clean.count, card.clean.n)
+    # The same logits as the best checkpoint's, and nothing outside the run's folder.
+    state = torch.load(out / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    for key, value in net.state_dict().items():
+        assert torch.equal(value, state[f"net.{key}"]), key
+    assert {path.name for path in tmp_path.iterdir()} == {"runs"}
+    assert {path.name for path in out.iterdir()} == {"checkpoints", "config.yaml", "logs", "model"}
+    assert {path.name for path in (out / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+def test_logs_and_config_are_complete(crops: Path, train: Train, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train("fit", "lisa_cnn-tv", "--data.root", crops, *QUICK, "--out", out)
+    columns = (out / "logs" / "start_0" / "metrics.csv").read_text().splitlines()[0].split(",")
+    wanted = {"train/loss", "train/accuracy", "val/accuracy", "val/loss", "test/accuracy", "train/cross_entropy"}
+    assert wanted <= set(columns)
+    assert any(name.startswith("train/penalty/relu1") for name in columns)
+    saved = yaml.safe_load((out / "config.yaml").read_text())
+    assert (saved["out"], saved["resume"]) == (str(out), False)
+    train("test", out / "config.yaml")
+    train("validate", out / "config.yaml")
+    assert len(list((out / "logs").iterdir())) == 1, "testing leaves no logs"
+
+
+def test_a_second_fit_asks_what_to_do(
+    crops: Path, train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--data.root", crops, *QUICK, "--out", tmp_path / "run")
+    train("fit", "lisa_cnn", *arguments)
+    before = (tmp_path / "run" / "model" / "card.json").read_text()
+    error = failing(train, capsys, "fit", "lisa_cnn", *arguments)
+    assert "holds a run: add --resume" in error
+    assert (tmp_path / "run" / "model" / "card.json").read_text() == before
+    train("fit", "lisa_cnn", *arguments, "--resume")  # finished: nothing to train, the export is renewed
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    train("fit", "lisa_cnn", *arguments, "--overwrite")
+    after = json.loads((tmp_path / "run" / "model" / "card.json").read_text())
+    assert after["sha256"] == json.loads(before)["sha256"]
+    assert (tmp_path / "run" / "notes.txt").exists()
+
+
+def failing(train: Train, capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """What a refused command says: its last line, on stderr, with exit status 2 and no traceback."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        train(*arguments)
+    assert stop.value.code == 2
+    text = capsys.readouterr().err
+    assert "Traceback" not in text
+    return text
+
+
+def test_missing_data_is_one_line(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    error = failing(train, capsys, "fit", "lisa_cnn", "--data.root", tmp_path / "nowhere")
+    assert "nowhere" in error.splitlines()[-1]
+    assert "error" in failing(train, capsys, "fit", "lisa_cnn")  # no --data.root at all
+
+
+def test_unwritable_output_is_one_line(
+    crops: Path, train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    error = failing(train, capsys, "fit", "lisa_cnn", "--data.root", crops, "--out", tmp_path / "file" / "run")
+    assert error.splitlines()[-1].startswith("train.py: error: output folder: ")
+
+
+def test_wrong_weights_are_one_line(
+    crops: Path, train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"not weights")
+    error = failing(
+        train, capsys, "fit", "lisa_cnn", "--data.root", crops, "--model.weights", tmp_path / "w.safetensors"
+    )
+    assert "w.safetensors is not a whole safetensors file" in error.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--model.net", "alexnet"), "unknown net 'alexnet'"),
+        (("--model.optimizer", "lion"), "lion"),
+        (("--model.lr", "fast"), "fast"),
+        (("--model.width", "3"), "width"),
+        (("--model.defenses", '[{"name": "total_variation", "after": "relu9", "args": {"alpha": 1}}]'), "relu9"),
+    ],
+)
+def test_wrong_settings_are_refused(
+    crops: Path, train: Train, capsys: pytest.CaptureFixture[str], arguments: tuple[str, str], message: str
+) -> None:
+    assert message in failing(train, capsys, "fit", "lisa_cnn", "--data.root", crops, *arguments)
+
+
+def test_testing_needs_a_checkpoint(crops: Path, train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no checkpoint runs/lisa_cnn/checkpoints/best.ckpt" in failing(
+        train, capsys, "test", "lisa_cnn", "--data.root", crops
+    )
+
+
+def test_the_command_in_a_card_keeps_private_paths_out() -> None:
+    arguments = ["fit", "--config", "c.yaml", "--data.root", "/home/me/crops", "--resume", "--out=/tmp/x/run"]
+    assert public_command(arguments) == "python train.py fit --config c.yaml --data.root crops --out=run"
