@@ -30,9 +30,7 @@ def rectangles(size: tuple[int, int], boxes: Sequence[Box]) -> Tensor:
     mask = torch.zeros(1, 1, *size)
     for top, bottom, left, right in boxes:
         if not (0 <= top < bottom <= size[0] and 0 <= left < right <= size[1]):
-            raise ValueError(
-                f"box {(top, bottom, left, right)} is empty or leaves the {size[0]}x{size[1]} image"
-            )
+            raise ValueError(f"box {(top, bottom, left, right)} is empty or leaves the {size[0]}x{size[1]} image")
         mask[..., top:bottom, left:right] = 1
     return mask
 
@@ -57,9 +55,11 @@ def mask_from_image(path: str | os.PathLike[str], threshold: float = 0.5) -> Ten
     Raises:
         ValueError: no pixel is above the threshold.
     """
-    from torchvision.io import ImageReadMode, decode_image
+    import numpy as np
+    from PIL import Image
 
-    pixels: Tensor = decode_image(os.fspath(path), mode=ImageReadMode.RGB).float() / 255
+    with Image.open(path) as image:
+        pixels = torch.from_numpy(np.array(image.convert("RGB"))).movedim(-1, 0).float() / 255
     mask = (pixels.mean(0, keepdim=True) > threshold).float()[None]
     if not bool(mask.any()):
         raise ValueError(f"{path}: no pixel is brighter than {threshold}; the mask would be empty")
