@@ -8,11 +8,12 @@ tensorflow/core/protobuf/tensor_bundle.proto.
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from blurnet.data.crc32c import masked_crc32c
 
 MAGIC = 0xDB4775248B80FB57
 FOOTER_BYTES = 48
@@ -87,8 +88,8 @@ def _read_index(table: bytes) -> tuple[int, dict[str, Entry]]:
     place = 0
     handle = []
     for _ in range(4):  # offset and size of the metaindex block, then of the index block
-        value, place = _varint(footer, place)
-        handle.append(value)
+        number, place = _varint(footer, place)
+        handle.append(number)
     shards, entries = 1, {}
     for _, pointer in _block(table, handle[2], handle[3]):
         offset, after = _varint(pointer, 0)
@@ -174,22 +175,3 @@ def _bytes(value: int | bytes) -> bytes:
     if isinstance(value, int):
         raise ValueError("damaged protobuf message: a number where bytes belong")
     return value
-
-
-@cache
-def _crc_table() -> tuple[int, ...]:
-    table = []
-    for value in range(256):
-        for _ in range(8):
-            value = (value >> 1) ^ (0x82F63B78 if value & 1 else 0)  # Castagnoli, reflected
-        table.append(value)
-    return tuple(table)
-
-
-def masked_crc32c(data: bytes) -> int:
-    """CRC32C as TensorFlow stores it: rotated right by 15 bits plus a constant."""
-    table, crc = _crc_table(), 0xFFFFFFFF
-    for byte in data:
-        crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
-    crc ^= 0xFFFFFFFF
-    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF

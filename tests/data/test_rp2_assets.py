@@ -1,0 +1,210 @@
+import importlib.util
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from blurnet.data.labels import LISA_CLASSES, LISA_OUTPUTS_18
+from blurnet.data.rp2 import (
+    PUBLISHED_TARGET,
+    RUNS,
+    STOP,
+    authors_weights,
+    lisa_cnn_from_keras,
+    printable_colours,
+    published_noise,
+    rp2_classes,
+    rp2_mask,
+    victim_images,
+)
+from blurnet.data.tf_checkpoint import read_tf_checkpoint
+from blurnet.data.victims import load_victims
+from blurnet.masks import rp2_stickers
+from blurnet.nets.lisa_cnn import LisaCNN
+
+_spec = importlib.util.spec_from_file_location("tf_writer", Path(__file__).with_name("test_tf_checkpoint.py"))
+tf_writer = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(tf_writer)
+
+
+def keras_variables(state, first=1):
+    """The inverse of the conversion, as the authors' checkpoints name their variables."""
+    variables = {}
+    for i, name in enumerate(("conv1", "conv2", "conv3")):
+        variables[f"convolution2d_{first + i}_W"] = state[f"{name}.weight"].permute(2, 3, 1, 0).numpy().copy()
+        variables[f"convolution2d_{first + i}_b"] = state[f"{name}.bias"].numpy()
+    dense = state["fc.weight"].view(18, 128, 2, 2).permute(2, 3, 1, 0).reshape(512, 18)
+    variables[f"dense_{first}_W"] = dense.numpy().copy()
+    variables[f"dense_{first}_b"] = state["fc.bias"].numpy()
+    return variables
+
+
+@pytest.fixture(scope="module")
+def state():
+    generator = torch.Generator().manual_seed(0)
+    return {k: torch.randn(v.shape, generator=generator) for k, v in LisaCNN().state_dict().items()}
+
+
+@pytest.fixture
+def clone(tmp_path, pristine):
+    return shutil.copytree(pristine, tmp_path / "clone")
+
+
+@pytest.fixture(scope="module")
+def pristine(tmp_path_factory, state):
+    """A small clone of the authors' repository, in its real layout."""
+    root = tmp_path_factory.mktemp("pristine") / "robust_physical_perturbations" / "lisa-cnn-attack"
+    for folder in ("victim-set", "masks"):
+        (root / folder).mkdir(parents=True)
+    for number in (1, 2, 10, 15):
+        Image.new("RGB", (32, 32), (number, 0, 0)).save(root / "victim-set" / f"{number}.png")
+    stickers = (rp2_stickers()[0, 0].numpy() * 255).astype(np.uint8)
+    stickers[0, 0] = 2
+    Image.fromarray(np.stack([stickers] * 3, 2)).save(root / "masks" / "mask_l1loss_uniform_rectangles.png")
+    Image.new("RGB", (32, 32), (255, 255, 255)).save(root / "masks" / "octagon.png")
+    (root / "npstriplets.txt").write_text("0.1,0.2,0.3\n1,0,0.5\n")
+    (root / "mapping.txt").write_text("\n".join(LISA_CLASSES) + "\n")
+    for i, (run, name) in enumerate(RUNS.items()):
+        noise = np.random.default_rng(i).normal(size=(32, 32, 3)).astype(np.float32)
+        variables = {**keras_variables(state), "noise": noise, "noise/Adam": noise}
+        tf_writer.write_checkpoint(root / "optimization_output" / name / "model" / f"{name}-{350 + i}", variables)
+        assert run in ("stickers", "poster")
+    return root.parent
+
+
+def test_a_clone_is_read_as_it_is(clone, state):
+    images = victim_images(clone)
+    assert (images[:, 0, 0, 0] * 255).tolist() == [1, 2, 10, 15], "numeric order"
+    assert rp2_mask(clone).sum() == 30
+    assert rp2_mask(clone, threshold=0).sum() == 31
+    assert rp2_mask(clone, "octagon").shape == (1, 1, 32, 32)
+    assert printable_colours(clone).tolist() == [pytest.approx([0.1, 0.2, 0.3]), [1, 0, 0.5]]
+    assert rp2_classes(clone) == LISA_OUTPUTS_18
+    weights = authors_weights(clone)
+    assert weights.keys() == state.keys()
+    assert all(torch.equal(weights[k], state[k]) for k in state)
+    LisaCNN().load_state_dict(weights)
+    for i, run in enumerate(RUNS):
+        noise = np.random.default_rng(i).normal(size=(32, 32, 3)).astype(np.float32)
+        assert torch.equal(published_noise(clone, run), torch.from_numpy(noise).permute(2, 0, 1))
+
+
+def test_the_inner_folder_is_fine_too(clone):
+    assert len(victim_images(clone / "lisa-cnn-attack")) == 4
+
+
+def test_a_converted_folder(clone, state):
+    root = clone / "lisa-cnn-attack"
+    save_file(state, root / "lisa_cnn.safetensors")
+    save_file({"noise_stickers": torch.ones(3, 32, 32)}, root / "published_noise.safetensors")
+    assert all(torch.equal(v, state[k]) for k, v in authors_weights(clone).items())
+    assert torch.equal(published_noise(clone), torch.ones(3, 32, 32))
+    with pytest.raises(ValueError, match="noise_poster"):
+        published_noise(clone, "poster")
+    (root / "lisa_cnn.safetensors").write_bytes(b"12345678 half a file")
+    with pytest.raises(ValueError, match="truncated or damaged"):
+        authors_weights(clone)
+
+
+def test_victims_of_a_clone(clone):
+    victims = load_victims(f"rp2:{clone}")
+    assert victims.images.shape == (4, 3, 32, 32)
+    assert victims.labels.tolist() == [STOP] * 4
+    assert victims.classes[STOP] == "stop"
+    assert victims.classes[PUBLISHED_TARGET] == "speedLimit45"
+    assert victims.masks.keys() == {"stickers", "octagon"}
+    assert victims.name == "rp2"
+
+
+def test_synthetic_victims():
+    victims = load_victims("synthetic", n=5)
+    assert victims.images.shape == (5, 3, 32, 32)
+    assert victims.labels.tolist() == [STOP] * 5
+    assert torch.equal(victims.masks["stickers"], rp2_stickers())
+
+
+@pytest.mark.parametrize("text", ["", "rp2", "rp2:", "synthetic:x", "lisa:/tmp"])
+def test_unknown_victims(text):
+    with pytest.raises(ValueError, match=r"there is synthetic and rp2:ROOT"):
+        load_victims(text)
+
+
+def test_a_folder_without_victims(tmp_path, clone):
+    with pytest.raises(FileNotFoundError, match="no such folder"):
+        victim_images(tmp_path / "gone")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(FileNotFoundError, match="victim-set"):
+        victim_images(tmp_path / "other")
+    for path in (clone / "lisa-cnn-attack" / "victim-set").iterdir():
+        path.unlink()
+    with pytest.raises(ValueError, match="no victims"):
+        victim_images(clone)
+
+
+def test_bad_files_are_named(clone):
+    root = clone / "lisa-cnn-attack"
+    (root / "npstriplets.txt").write_text("0.1,red,0.3\n")
+    with pytest.raises(ValueError, match=r"npstriplets\.txt"):
+        printable_colours(clone)
+    (root / "npstriplets.txt").write_text("0.1,2,0.3\n")
+    with pytest.raises(ValueError, match=r"in \[0, 1\]"):
+        printable_colours(clone)
+    (root / "mapping.txt").write_text("stop\nyield\n")
+    with pytest.raises(ValueError, match="17 classes"):
+        rp2_classes(clone)
+    (root / "mapping.txt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"mapping\.txt"):
+        rp2_classes(clone)
+    Image.new("RGB", (16, 16)).save(root / "victim-set" / "2.png")
+    with pytest.raises(ValueError, match=r"2\.png: \(3, 16, 16\)"):
+        victim_images(clone)
+    with pytest.raises(ValueError, match="no pixel"):
+        rp2_mask(clone, threshold=1.0)
+    with pytest.raises(ValueError, match="there is stickers, octagon"):
+        rp2_mask(clone, "hat")
+    with pytest.raises(ValueError, match="there is stickers, poster"):
+        published_noise(clone, "art")
+    for path in root.rglob("*.index"):
+        path.unlink()
+    with pytest.raises(FileNotFoundError, match="no checkpoint of the stickers run"):
+        authors_weights(clone)
+
+
+def test_layer_numbers_do_not_matter_but_layers_do(state):
+    variables = {k: torch.from_numpy(v) for k, v in keras_variables(state, first=4).items()}
+    assert torch.equal(lisa_cnn_from_keras(variables)["fc.weight"], state["fc.weight"])
+    del variables["dense_4_W"]
+    with pytest.raises(ValueError, match="not the authors' LISA-CNN"):
+        lisa_cnn_from_keras(variables)
+
+
+def test_the_real_checkpoint_equals_the_converted_weights(shared_data):
+    root = shared_data / "rp2-lisa"
+    variables = read_tf_checkpoint(next((root / "upstream-checkpoint").glob("*.index")))
+    converted, expected = lisa_cnn_from_keras(variables), load_file(root / "lisa_cnn.safetensors")
+    assert converted.keys() == expected.keys()
+    assert all(torch.equal(converted[k], expected[k]) for k in expected)
+    assert torch.equal(variables["noise"].permute(2, 0, 1), published_noise(root))
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5])
+def test_the_published_noise_alters_36_of_40(shared_data, threshold):
+    root = shared_data / "rp2-lisa"
+    victims = load_victims(f"rp2:{root}")
+    assert victims.images.shape == (40, 3, 32, 32)
+    assert torch.equal(victims.masks["stickers"], rp2_stickers())
+    assert printable_colours(root).shape == (30, 3)
+    net = LisaCNN().eval()
+    net.load_state_dict(authors_weights(root))
+    with torch.no_grad():
+        assert (net(victims.images).argmax(1) == victims.labels).all()
+        mask = rp2_mask(root, threshold=threshold)
+        stickers = net((victims.images + mask * published_noise(root)).clamp(0, 1)).argmax(1)
+        poster = victims.masks["octagon"] * published_noise(root, "poster")
+        altered = net((victims.images + poster).clamp(0, 1)).argmax(1)
+    assert (stickers == PUBLISHED_TARGET).sum() == 36 == (stickers != STOP).sum()
+    assert (altered == PUBLISHED_TARGET).sum() == 40
