@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-#: Images (N, C, H, W) and a CPU generator to transformed images of the same shape.
+#: Images (N, C, H, W) and a CPU generator to transformed images of the same shape. An attack on several targets puts
+#: them side by side as channels, so what is drawn must depend on N, not on C; colours repeat every three channels.
 Transformation = Callable[[Tensor, torch.Generator], Tensor]
 
 
@@ -111,13 +112,15 @@ class Brightness:
 
 @dataclass(frozen=True)
 class Noise:
-    """Add Gaussian noise of deviation ``sigma`` in pixel units."""
+    """Add Gaussian noise of deviation ``sigma`` in pixel units, the same on every three channels."""
 
     sigma: float = 0.02
 
     def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Images (N, C, H, W) to the same shape."""
-        return x + torch.randn(x.shape, generator=generator).to(x) * self.sigma
+        n, c, h, w = x.shape
+        noise = torch.randn(n, min(c, 3), h, w, generator=generator).to(x)
+        return x + noise.repeat(1, -(-c // 3), 1, 1)[:, :c] * self.sigma
 
 
 TRANSFORMATIONS: dict[str, type] = {

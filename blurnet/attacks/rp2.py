@@ -11,10 +11,11 @@ from torch import Tensor
 from blurnet.attacks.base import Attack, Model, attacking
 from blurnet.attacks.eot import Transformation
 from blurnet.attacks.losses import cross_entropy, margin, non_printability
-from blurnet.checks import check_images, check_labels, check_mask
+from blurnet.checks import check_images, check_labels, check_logits, check_mask
 
 Norm = Literal["l1", "l2"]
 Loss = Literal["cross-entropy", "margin"]
+Keep = Literal["altered", "reached", "last"]
 
 
 class RP2Result(NamedTuple):
@@ -23,6 +24,7 @@ class RP2Result(NamedTuple):
     adversarial: Tensor  #: (T, N, 3, H, W) in [0, 1]
     noise: Tensor  #: (T, 3, h, w): the noise before masking, at its own resolution
     loss: Tensor  #: (steps, T): the whole objective before each step, of the restart that was kept
+    last: Tensor  #: (T, 3, h, w): the noise after the last step, whichever step's was kept
 
 
 @dataclass(frozen=True)
@@ -46,12 +48,15 @@ class RP2(Attack):
         transformations: random transformations for each step (see :mod:`blurnet.attacks.eot`).
         transform: what they move: "noise" (the formula) or "image" (the whole picture; the ImageNet script).
         size: side of a noise of higher resolution that is averaged down to the image; None: the image's own.
-        restarts: independent starts; for each target the one that alters most victims is kept.
+        restarts: independent starts; for each target the best is kept.
+        keep: which step's noise counts: the one that altered most predictions ("altered", the success rate of RP2's
+            and BlurNet's tables), that reached the target most often ("reached"), or the last, as published. On a tie
+            the lower loss counts. With "altered" or "reached", more steps never make a targeted attack weaker.
         clip: bound on the noise itself; published runs 20, which never binds.
         seed: of starts and transformations. Every target starts from the same noise.
 
     Raises:
-        ValueError: bad settings, mask or target; see :func:`rp2`.
+        ValueError: bad settings, mask or target; see :meth:`against`.
 
     Source: Eykholt et al. 2018 and evtimovi/robust_physical_perturbations, lisa-cnn-attack.
     """
@@ -70,6 +75,7 @@ class RP2(Attack):
     transform: Literal["noise", "image"] = "noise"
     size: int | None = None
     restarts: int = 1
+    keep: Keep = "altered"
     clip: float = 20.0
     seed: int = 0
 
@@ -83,6 +89,7 @@ class RP2(Attack):
                 raise ValueError(f"RP2 {name}: expected a number from 0, got {value!r}")
         _one_of("norm", self.norm, ("l1", "l2"))
         _one_of("loss", self.loss, ("cross-entropy", "margin"))
+        _one_of("keep", self.keep, ("altered", "reached", "last"))
         _one_of("nps_on", self.nps_on, ("noise", "color"))
         _one_of("transform", self.transform, ("noise", "image"))
         if self.nps > 0 and self.printable is None:
@@ -112,17 +119,24 @@ class RP2(Attack):
             images = images.detach().clone()
             with torch.no_grad():
                 clean = model(images)
+            check_logits(clean, n=len(images))
             check_labels(labels, n=len(images), classes=clean.shape[1])
             _check_targets(targets, labels, clean.shape[1])
-            problem = _Problem(self, model, images, labels.clone(), targets)
-            return _best_of([problem.solve(start) for start in range(self.restarts)], model, clean)
+            problem = _Problem(self, model, images, labels.clone(), targets, clean.argmax(dim=1))
+            return _best_of([problem.solve(start) for start in range(self.restarts)])
 
 
 class _Problem:
     """One RP2 objective over targets x victims; ``solve`` runs Adam from one start."""
 
     def __init__(
-        self, attack: RP2, model: Model, images: Tensor, labels: Tensor, targets: Sequence[int | None]
+        self,
+        attack: RP2,
+        model: Model,
+        images: Tensor,
+        labels: Tensor,
+        targets: Sequence[int | None],
+        clean: Tensor,
     ) -> None:
         self.attack, self.model, self.images, self.count = attack, model, images, len(targets)
         self.mask = attack.mask.to(images).view(1, 1, *images.shape[-2:])
@@ -131,8 +145,9 @@ class _Problem:
         self.goals = torch.where(untargeted[:, None], labels, goals[:, None]).flatten()
         # Towards a target the loss falls with its logit, away from a label it falls as the label's logit does.
         self.sign = torch.where(untargeted, -1.0, 1.0)[:, None]
+        self.clean, self.untargeted = clean, untargeted[:, None]
 
-    def solve(self, start: int) -> RP2Result:
+    def solve(self, start: int) -> "_Run":
         """Adam from the start numbered ``start``."""
         generator = torch.Generator().manual_seed(self.attack.seed * 1_000_003 + start)
         height, width = self.images.shape[-2:]
@@ -141,22 +156,36 @@ class _Problem:
         noise = first.expand(self.count, *shape).clone().requires_grad_()
         adam = torch.optim.Adam([noise], lr=self.attack.lr)
         history = torch.zeros(self.attack.steps, self.count, device=self.images.device)
+        best = _Best(noise, last=self.attack.keep == "last")
         for step in range(self.attack.steps):
-            loss = self.objective(noise, generator)
+            loss, logits = self.objective(noise, generator)
             (noise.grad,) = torch.autograd.grad(loss.sum(), [noise])
+            best.offer(noise, self.successes(logits), loss.detach())
             adam.step()
             with torch.no_grad():
                 noise.clamp_(-self.attack.clip, self.attack.clip)
             history[step] = loss.detach()
-        noise.requires_grad_(False)
-        return RP2Result(self.apply(self.sticker(noise)).view(self.count, -1, *self.images.shape[1:]), noise, history)
+        with torch.no_grad():
+            loss, logits = self.objective(noise, generator)
+            best.offer(noise, self.successes(logits), loss)
+            adversarial = self.apply(self.sticker(best.noise)).view(self.count, -1, *self.images.shape[1:])
+        return _Run(RP2Result(adversarial, best.noise, history, noise.detach()), best.successes, best.loss)
 
-    def objective(self, noise: Tensor, generator: torch.Generator) -> Tensor:
-        """The loss of each target, (T,)."""
+    def successes(self, logits: Tensor) -> Tensor:
+        """How many victims each target's noise moves, (T,)."""
+        answers = logits.detach().argmax(dim=1).view(self.count, -1)
+        altered = answers != self.clean
+        if self.attack.keep == "reached":
+            reached = answers == self.goals.view(self.count, -1)
+            return torch.where(self.untargeted, altered, reached).sum(dim=1)
+        return altered.sum(dim=1)
+
+    def objective(self, noise: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The loss of each target, (T,), and the logits it comes from, (T N, classes)."""
         sticker = self.sticker(noise)
         logits = self.model(self.apply(sticker, generator))
         losses = self.classification(logits).view(self.count, -1)
-        return (self.sign * losses).mean(dim=1) + self.regularisation(sticker)
+        return (self.sign * losses).mean(dim=1) + self.regularisation(sticker), logits
 
     def classification(self, logits: Tensor) -> Tensor:
         """The loss of each image towards its goal, (T N,)."""
@@ -209,20 +238,41 @@ def _transformed(x: Tensor, moves: Sequence[Transformation], generator: torch.Ge
     return stacked.view(n, targets, *x.shape[1:]).transpose(0, 1).flatten(0, 1)
 
 
-def _best_of(results: list[RP2Result], model: Model, clean: Tensor) -> RP2Result:
-    """For each target the restart that altered most predictions; the earliest on a tie."""
-    if len(results) == 1:
-        return results[0]
-    before = clean.argmax(1)
-    with torch.no_grad():
-        altered = torch.stack(
-            [torch.stack([(model(x).argmax(1) != before).sum() for x in r.adversarial]) for r in results]
-        )
-    best = altered.argmax(dim=0).tolist()
-    kept = [[r[i] for i, r in zip(range(3), results[b], strict=True)] for b in best]
-    rows = [(k[0][t], k[1][t], k[2][:, t]) for t, k in enumerate(kept)]
+class _Best:
+    """For each target the noise with most successes so far, the lower loss on a tie; or simply the last."""
+
+    def __init__(self, noise: Tensor, *, last: bool) -> None:
+        self.last = last
+        self.noise = noise.detach().clone()
+        self.successes = torch.full((len(noise),), -1, device=noise.device)
+        self.loss = torch.full((len(noise),), float("inf"), device=noise.device)
+
+    def offer(self, noise: Tensor, successes: Tensor, loss: Tensor) -> None:
+        more = (successes > self.successes) | ((successes == self.successes) & (loss < self.loss))
+        better = torch.ones_like(more) if self.last else more
+        self.noise = torch.where(better[:, None, None, None], noise.detach(), self.noise)
+        self.successes = torch.where(better, successes, self.successes)
+        self.loss = torch.where(better, loss, self.loss)
+
+
+class _Run(NamedTuple):
+    """One start's result, with what its kept noise achieved for each target."""
+
+    result: RP2Result
+    successes: Tensor
+    loss: Tensor
+
+
+def _best_of(runs: list[_Run]) -> RP2Result:
+    """For each target the start with most successes, the lower loss on a tie, the earliest when that ties too."""
+    most = torch.stack([run.successes for run in runs])
+    losses = torch.stack([run.loss for run in runs]).where(most == most.amax(dim=0), float("inf"))
+    best = list(enumerate(losses.argmin(dim=0).tolist()))
     return RP2Result(
-        torch.stack([r[0] for r in rows]), torch.stack([r[1] for r in rows]), torch.stack([r[2] for r in rows], dim=1)
+        torch.stack([runs[b].result.adversarial[t] for t, b in best]),
+        torch.stack([runs[b].result.noise[t] for t, b in best]),
+        torch.stack([runs[b].result.loss[:, t] for t, b in best], dim=1),
+        torch.stack([runs[b].result.last[t] for t, b in best]),
     )
 
 

@@ -1,0 +1,92 @@
+"""Defense layers, robust training, pretrained checkpoints and adaptive evaluation against stickers and patches.
+
+Names load their file at first use, so that ``import blurnet`` costs little more than ``import torch``.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from blurnet.attacks.lavan import LaVAN
+    from blurnet.attacks.rp2 import RP2, RP2Result
+    from blurnet.layers.insert import first_conv, insert_after, insert_before
+    from blurnet.layers.lowpass import FixedLowPass, LearnedLowPass
+    from blurnet.layers.penalties import Tikhonov, TotalVariation, penalties
+    from blurnet.masks import mask_from_image, octagon, rectangles, rp2_stickers
+    from blurnet.nets.gtsrb_cnn import GtsrbCNN
+    from blurnet.nets.lisa_cnn import LisaCNN
+    from blurnet.nets.normalize import Normalize
+    from blurnet.nets.vision import timm_net, torchvision_net
+    from blurnet.transforms.lgs import LGS, lgs
+    from blurnet.zoo.models import list_models, load_model, save_model
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "LGS": "blurnet.transforms.lgs",
+    "RP2": "blurnet.attacks.rp2",
+    "FixedLowPass": "blurnet.layers.lowpass",
+    "GtsrbCNN": "blurnet.nets.gtsrb_cnn",
+    "LaVAN": "blurnet.attacks.lavan",
+    "LearnedLowPass": "blurnet.layers.lowpass",
+    "LisaCNN": "blurnet.nets.lisa_cnn",
+    "Normalize": "blurnet.nets.normalize",
+    "RP2Result": "blurnet.attacks.rp2",
+    "Tikhonov": "blurnet.layers.penalties",
+    "TotalVariation": "blurnet.layers.penalties",
+    "first_conv": "blurnet.layers.insert",
+    "insert_after": "blurnet.layers.insert",
+    "insert_before": "blurnet.layers.insert",
+    "lgs": "blurnet.transforms.lgs",
+    "list_models": "blurnet.zoo.models",
+    "load_model": "blurnet.zoo.models",
+    "mask_from_image": "blurnet.masks",
+    "octagon": "blurnet.masks",
+    "penalties": "blurnet.layers.penalties",
+    "rectangles": "blurnet.masks",
+    "rp2_stickers": "blurnet.masks",
+    "save_model": "blurnet.zoo.models",
+    "timm_net": "blurnet.nets.vision",
+    "torchvision_net": "blurnet.nets.vision",
+}
+
+__all__ = [
+    "LGS",
+    "RP2",
+    "FixedLowPass",
+    "GtsrbCNN",
+    "LaVAN",
+    "LearnedLowPass",
+    "LisaCNN",
+    "Normalize",
+    "RP2Result",
+    "Tikhonov",
+    "TotalVariation",
+    "__version__",
+    "first_conv",
+    "insert_after",
+    "insert_before",
+    "lgs",
+    "list_models",
+    "load_model",
+    "mask_from_image",
+    "octagon",
+    "penalties",
+    "rectangles",
+    "rp2_stickers",
+    "save_model",
+    "timm_net",
+    "torchvision_net",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'blurnet' has no attribute {name!r}; it has {', '.join(__all__)}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
