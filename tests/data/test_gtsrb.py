@@ -102,7 +102,7 @@ def test_what_is_missing_is_said(tmp_path, full):
     with pytest.raises(ValueError, match=r"00001_00001\.ppm: not a readable image"):
         [Gtsrb(full, split) for split in ("train", "val")]
     (full / "Final_Training" / "Images" / "00014" / "00001_00001.ppm").unlink()
-    with pytest.raises(FileNotFoundError, match="1 of 45 images are missing|images are missing"):
+    with pytest.raises(FileNotFoundError, match="images are missing"):
         [Gtsrb(full, split) for split in ("train", "val")]
 
 

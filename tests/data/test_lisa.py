@@ -215,8 +215,8 @@ def test_traffic_lights_are_refused(frames):
 def test_bad_frame_tables(frames):
     table = frames / "allAnnotations.csv"
     row = ["a.png", "stop", 1, 1, 5, 5, "0,0", "v", 0, "t", 0]
-    write_frames(table, [row[:6] + row[8:]], HEADER[:6] + HEADER[8:])
-    with pytest.raises(ValueError, match="Light|missing column"):
+    write_frames(table, [row[:7] + row[8:]], HEADER[:7] + HEADER[8:])
+    with pytest.raises(ValueError, match=r"missing column \['Origin file'\]"):
         LisaFrames(frames)
     write_frames(table, [row])
     with pytest.raises(FileNotFoundError, match=r"a\.png"):
