@@ -1,7 +1,7 @@
 """Low-pass kernels and depthwise filtering."""
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +59,12 @@ def make_kernel(name: str, k: int) -> Tensor:
     return KERNELS[name](k)
 
 
+def check_padding(padding: str) -> None:
+    """Require a known border rule; ValueError lists them."""
+    if padding not in get_args(Padding):
+        raise ValueError(f"padding: expected one of {list(get_args(Padding))}, got {padding!r}")
+
+
 def depthwise(x: Tensor, kernels: Tensor, padding: Padding = "reflect") -> Tensor:
     """Filter each channel with its own kernel, keeping the size.
 
@@ -83,8 +89,7 @@ def depthwise(x: Tensor, kernels: Tensor, padding: Padding = "reflect") -> Tenso
     half = k // 2
     if padding == "zeros":
         return F.conv2d(x, weight, padding=half, groups=channels)
-    if padding not in ("reflect", "replicate", "circular"):
-        raise ValueError(f"padding: expected reflect, replicate, zeros or circular, got {padding!r}")
+    check_padding(padding)
     if padding == "reflect" and half >= min(x.shape[-2:]):
         raise ValueError(f"depthwise: maps {tuple(x.shape)} are too small to reflect {half} pixels; use replicate")
     padded = F.pad(x, (half,) * 4, mode=padding) if half else x

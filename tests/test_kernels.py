@@ -70,7 +70,7 @@ def test_depthwise_refuses():
         depthwise(x, torch.rand(3, 2, 2))
     with pytest.raises(ValueError, match="2 kernels for 3 channels"):
         depthwise(x, torch.rand(2, 3, 3))
-    with pytest.raises(ValueError, match=r"expected reflect, .* got 'same'"):
+    with pytest.raises(ValueError, match=r"padding: expected one of .*'circular'\], got 'same'"):
         depthwise(x, box(3), "same")
     with pytest.raises(ValueError, match="too small to reflect 4 pixels"):
         depthwise(x, box(9))

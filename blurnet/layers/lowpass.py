@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from blurnet.checks import check_odd
-from blurnet.kernels import KernelName, Padding, depthwise, make_kernel
+from blurnet.kernels import KernelName, Padding, check_padding, depthwise, make_kernel
 from blurnet.layers.penalties import Penalty
 
 
@@ -20,7 +20,7 @@ class FixedLowPass(nn.Module):
         padding: border rule, "reflect" by default.
 
     Raises:
-        ValueError: even size, unknown kernel, or maps too small for the padding.
+        ValueError: even size, unknown kernel or padding, or maps too small for the padding.
 
     Source: Raju & Lipasti, BlurNet, section on fixed filters.
     """
@@ -29,6 +29,7 @@ class FixedLowPass(nn.Module):
 
     def __init__(self, kernel_size: int = 3, kernel: KernelName = "box", padding: Padding = "reflect") -> None:
         super().__init__()
+        check_padding(padding)
         self.kernel_size, self.kernel_name, self.padding = kernel_size, kernel, padding
         # A constant, not a weight: it follows .to(device) but is no part of the state dict.
         self.register_buffer("kernel", make_kernel(kernel, kernel_size), persistent=False)
@@ -56,7 +57,7 @@ class LearnedLowPass(Penalty):
         init: starting kernel of every channel: "box", "binomial", "gaussian", or "identity" (passes maps through).
 
     Raises:
-        ValueError: even size, negative ``linf``, unknown ``init``, or another channel count at run time.
+        ValueError: even size, negative ``linf``, unknown ``init`` or ``padding``, or another channel count at run time.
 
     Source: Raju & Lipasti, BlurNet, L-infinity regularisation.
     """
@@ -71,6 +72,7 @@ class LearnedLowPass(Penalty):
     ) -> None:
         super().__init__(linf)
         check_odd(kernel_size)
+        check_padding(padding)
         self.channels, self.kernel_size, self.padding, self.init = channels, kernel_size, padding, init
         self.weight = nn.Parameter(_start(init, kernel_size).repeat(channels, 1, 1))
 

@@ -45,7 +45,11 @@ class MapPenalty(Penalty):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``x`` (N, K, H, W) itself."""
-        self._value = self.measure(x) if self.training and self.alpha > 0 and torch.is_grad_enabled() else None
+        self._value = None
+        if self.training and self.alpha > 0 and torch.is_grad_enabled():
+            # Sums over pixels leave the range of half precision, so they are taken in float32 under autocast too.
+            with torch.autocast(x.device.type, enabled=False):
+                self._value = self.measure(x.float() if x.dtype in (torch.float16, torch.bfloat16) else x)
         return x
 
     def penalty(self) -> Tensor | None:
