@@ -89,7 +89,7 @@ def _school_limit(s: Sheet, variant: int) -> None:
     s.line(((-0.94, -0.64), (0.94, -0.64), (0.94, 0.95), (-0.94, 0.95), (-0.94, -0.64)), 0.03)
     s.word("SPEED", (-0.7, -0.56, 0.7, -0.34), 0.06)
     s.word("LIMIT", (-0.55, -0.24, 0.55, -0.02), 0.06)
-    s.word("25", (-0.6, 0.06, 0.6, 0.54), 0.1)
+    s.word("25", (-0.62, 0.04, 0.64, 0.48), 0.1)
     for y in (0.66, 0.82):
         s.line(((-0.6, y), (0.6, y)), 0.06)
 
@@ -105,9 +105,9 @@ def _limit(number: str) -> Callable[[Sheet, int], None]:
     def paint(s: Sheet, variant: int) -> None:
         s.plate(SQUARE, "white", "black")
         words = ("MAXIMUM", "SPEED") if variant == 1 else ("SPEED", "LIMIT")
-        s.word(words[0], (-0.78, -0.76, 0.78, -0.42), 0.08)
-        s.word(words[1], (-0.6, -0.26, 0.6, 0.06), 0.08)
-        s.word(number, (-0.62, 0.18, 0.62, 0.84), 0.14)
+        s.word(words[0], (-0.78, -0.76, 0.78, -0.42), 0.065)
+        s.word(words[1], (-0.6, -0.26, 0.6, 0.06), 0.065)
+        s.word(number, (-0.64, 0.12, 0.7, 0.76), 0.13)
 
     return paint
 
