@@ -1,13 +1,17 @@
 """Training from the command line: fit, validate, test."""
 
+import argparse
+import logging
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytorch_lightning as pl
+from jsonargparse import DefaultHelpFormatter
 from jsonargparse.typing import NonNegativeInt
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, Timer, TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
@@ -57,10 +61,27 @@ def train_main(args: Sequence[str] | None = None) -> None:
     Wrong arguments, missing data and an unwritable output folder end in one line and exit status 2, before any work.
     """
     arguments = list(sys.argv[1:] if args is None else args)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_no_advertisement)
     with warnings.catch_warnings():
         for message in NOISE:
             warnings.filterwarnings("ignore", f"(?s).*{message}")
         TrainCLI(arguments)
+
+
+class HelpText(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Keeps the lines of the description."""
+
+
+class TrainParser(LightningArgumentParser):
+    """Says what is wrong in the arguments without the usage, which runs to a hundred lines here."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print one error and exit with status 2."""
+        if missing := re.search(r"arguments are required: (\w+)$", message, re.MULTILINE):
+            message = f"this data needs --data.{missing[1]}"
+        elif message.endswith("are required: fit.data"):
+            message = "no data: give --config FILE, or --data NAME with its arguments"
+        self.exit(2, f"train.py: error: {message}\n")
 
 
 class TrainCLI(LightningCLI):
@@ -78,7 +99,8 @@ class TrainCLI(LightningCLI):
                 trainer_defaults=TRAINER_DEFAULTS,
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,
-                parser_kwargs={"description": DESCRIPTION, "prog": "train.py"},
+                parser_kwargs={"description": DESCRIPTION, "prog": "train.py", "formatter_class": HelpText},
+                parser_class=TrainParser,
             )
 
     @staticmethod
@@ -120,8 +142,6 @@ class TrainCLI(LightningCLI):
         self.out = Path(self._get(self.config, "out") or f"runs/{self._config_name()}")
         given = self._get(self.config_init, "trainer")
         fitting = self.subcommand == "fit"
-        if fitting:
-            check_writable(self.out)
         if given.logger is None:
             kwargs["logger"] = loggers(self.out) if fitting else False
         kwargs["default_root_dir"] = self.out
@@ -152,14 +172,15 @@ class TrainCLI(LightningCLI):
             if self._get(self.config, "resume"):
                 if last.is_file():
                     self.config_init[self.subcommand]["ckpt_path"] = str(last)
-            elif self._get(self.config, "overwrite"):
-                delete_run(self.out)
-            elif last.is_file():
+            elif last.is_file() and not self._get(self.config, "overwrite"):
                 raise ValueError(
                     f"{self.out} holds a run: add --resume to go on with it, --overwrite, or another --out"
                 )
             self.datamodule.prepare_data()
             self.datamodule.setup("fit")
+            check_writable(self.out)
+            if self._get(self.config, "overwrite") and not self._get(self.config, "resume"):
+                delete_run(self.out)
 
     def after_fit(self) -> None:
         """Test the best checkpoint and export it, unless this was a dry run."""
@@ -215,6 +236,10 @@ def _one_line_errors() -> Iterator[None]:
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         print(f"train.py: error: {message}", file=sys.stderr)
         raise SystemExit(2) from error
+
+
+def _no_advertisement(record: logging.LogRecord) -> bool:
+    return "litlogger" not in record.getMessage()
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -94,8 +94,9 @@ def failing(train: Train, capsys: pytest.CaptureFixture[str], *arguments: object
 
 def test_missing_data_is_one_line(train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     error = failing(train, capsys, "fit", "lisa_cnn", "--data.root", tmp_path / "nowhere")
-    assert "nowhere" in error.splitlines()[-1]
-    assert "error" in failing(train, capsys, "fit", "lisa_cnn")  # no --data.root at all
+    assert error.splitlines()[-1] == f"train.py: error: LISA crops: no such folder: {tmp_path / 'nowhere'}"
+    assert failing(train, capsys, "fit", "lisa_cnn") == "train.py: error: this data needs --data.root\n"
+    assert not list(tmp_path.iterdir()), "nothing is left behind"
 
 
 def test_unwritable_output_is_one_line(
