@@ -101,7 +101,7 @@ class ReplayNoise:
         if noise.shape[-2:] != images.shape[-2:]:
             sticker = F.interpolate(noise, images.shape[-2:], mode="bilinear", antialias=True, align_corners=False)
         sticker = sticker * self.mask.to(images).view(1, 1, *images.shape[-2:])
-        return RP2Result((images + sticker[:, None]).clamp(0, 1), noise, images.new_zeros(0, len(targets)))
+        return RP2Result((images + sticker[:, None]).clamp(0, 1), noise, images.new_zeros(0, len(targets)), noise)
 
 
 def fingerprint(net: nn.Module) -> str:

@@ -51,6 +51,7 @@ class Robustness(pl.LightningModule):
         self.net, self.victims, self.campaigns = net.eval(), victims, tuple(campaigns)
         self.folder, self.store = Path(folder), Store(Path(folder))
         self.before, self.before_confidence = check_victims(net, victims, self.campaigns)
+        self.identity = fingerprint(net)
         # As a list entry a source is no submodule: it keeps its own state and is moved when it is used.
         identities = [c.identity(net, victims.images, victims.labels) for c in self.campaigns]
         self.names = [f"{c.name}-{key[:12]}" for c, key in zip(self.campaigns, identities, strict=True)]
@@ -159,7 +160,7 @@ class Robustness(pl.LightningModule):
         write_atomic(self._clean_path(), json.dumps({"count": rate.count, "n": rate.n}) + "\n")
 
     def _clean_path(self) -> Path:
-        return self.store.work / f"clean-{fingerprint(self.net)[:12]}.json"
+        return self.store.work / f"clean-{self.identity[:12]}.json"
 
 
 def check_victims(net: nn.Module, victims: Victims, campaigns: Sequence[Campaign]) -> tuple[Tensor, Tensor]:

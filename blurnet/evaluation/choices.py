@@ -1,0 +1,68 @@
+"""What a user names on the command line, as values: classes, targets, transformations, masks, saved noise."""
+
+from pathlib import Path
+
+import torch
+
+from blurnet.attacks.eot import TRANSFORMATIONS, Transformation
+from blurnet.data.victims import Victims
+from blurnet.evaluation.campaign import Campaign, ReplayNoise, Target
+from blurnet.zoo.files import read_safetensors
+
+
+def match_classes(victims: Victims, classes: tuple[str, ...]) -> Victims:
+    """Victims with their labels as this model numbers its classes, found by name."""
+    if victims.classes == classes:
+        return victims
+    names = [victims.classes[label] for label in victims.labels.tolist()]
+    if missing := sorted(set(names) - set(classes)):
+        raise ValueError(
+            f"the model has no class {', '.join(missing)} of the victims ({victims.name}): it has {classes}"
+        )
+    labels = torch.tensor([classes.index(name) for name in names])
+    return Victims(victims.images, labels, victims.masks, classes, victims.name)
+
+
+def parse_targets(text: str, victims: Victims) -> tuple[Target, ...]:
+    """ "all" but the victims' own classes, "untargeted", or numbers with commas."""
+    if text == "untargeted":
+        return (None,)
+    if text == "all":
+        return tuple(sorted(set(range(len(victims.classes))) - set(victims.labels.tolist())))
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--targets: expected all, untargeted, or numbers such as 12,3; got {text!r}") from None
+
+
+def parse_eot(text: str) -> tuple[Transformation, ...]:
+    """Transformations such as "rotation,brightness=0.7:1.3": names with the values of their arguments in order."""
+    moves = []
+    for part in filter(None, text.split(",")):
+        name, _, values = part.partition("=")
+        if name not in TRANSFORMATIONS:
+            raise ValueError(f"--eot: unknown transformation {name!r}; there are: {', '.join(TRANSFORMATIONS)}")
+        try:
+            moves.append(TRANSFORMATIONS[name](*(float(value) for value in values.split(":") if value)))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"--eot: {part!r}: {error}") from error
+    return tuple(moves)
+
+
+def replay(text: str, target: Target, mask: torch.Tensor) -> Campaign:
+    """A saved noise (3, h, w) from "FILE" or "FILE:KEY" (safetensors), made for ``target``; None: untargeted."""
+    file, _, key = text.partition(":")
+    tensors = read_safetensors(file)
+    keys = [key] if key else [name for name in tensors if name.startswith("noise")]
+    if len(keys) != 1 or keys[0] not in tensors:
+        raise ValueError(f"--noise: {file} holds {', '.join(tensors)}; write {file}:KEY with one of them")
+    noise, name = tensors[keys[0]], f"{Path(file).name}:{keys[0]}"
+    noise = noise[None] if noise.ndim == 3 else noise
+    return Campaign("replay", ReplayNoise(noise, mask, name, (target,)), (target,), source_name=name)
+
+
+def choose_mask(name: str, victims: Victims) -> torch.Tensor:
+    """A mask of the victims by its name."""
+    if name not in victims.masks:
+        raise ValueError(f"--mask: unknown {name!r}; these victims have: {', '.join(victims.masks)}")
+    return victims.masks[name]
