@@ -62,11 +62,12 @@ def _replace(net: nn.Module, layer: str, modules: Sequence[nn.Module], *, after:
     base = names[layer]
     if isinstance(base, (nn.ModuleList, nn.ModuleDict)):
         raise ValueError(f"{layer!r} is a {type(base).__name__}, which is never called; name a layer inside it")
-    if isinstance(base, Inserted):
-        raise ValueError(f"modules were already inserted at {layer!r}; give all of them in one call")
+    parent_name, _, child = layer.rpartition(".")
+    for name in (layer, parent_name):
+        if isinstance(names[name], Inserted):
+            raise ValueError(f"modules were already inserted at {name!r}; give all of them in one call")
     children = [("base", base)]
     named = list(zip(_child_names(modules), modules, strict=True))
-    parent_name, _, child = layer.rpartition(".")
     inserted = Inserted(OrderedDict(children + named if after else named + children))
     inserted.train(base.training)
     setattr(names[parent_name], child, inserted)

@@ -1,5 +1,6 @@
 """Classifiers of torchvision and timm behind one convention: pixels in [0, 1] in, logits out."""
 
+from difflib import get_close_matches
 from typing import Any
 
 import torchvision
@@ -66,7 +67,7 @@ def timm_net(name: str, classes: int | None = None, weights: str | None = None, 
     except ImportError as error:
         raise ImportError("timm nets need the extra: pip install 'blurnet[timm]'") from error
     if name not in timm.list_models():
-        near = timm.list_models(f"*{name[:5]}*")[:20]
+        near = get_close_matches(name, timm.list_models(), n=20)
         raise ValueError(f"timm net: no {name!r}; near it: {', '.join(near) or 'see timm.list_models()'}")
     _not_both(classes, weights)
     net = timm.create_model(name, pretrained=weights is not None, **_outputs("num_classes", classes), **arguments)
