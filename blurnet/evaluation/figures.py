@@ -78,7 +78,7 @@ def spectra_table(
 
 
 def save_png(figure: Figure, path: Path) -> None:
-    """Write a PNG whole or not at all; the same figure gives the same bytes."""
+    """Write a PNG whole or not at all; a figure made again gives the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     write_atomic(path, buffer.getvalue())

@@ -45,12 +45,18 @@ def other(tmp_path_factory) -> Path:
     return save(tmp_path_factory.mktemp("models") / "other", seed=1)
 
 
+@pytest.fixture
+def no_pictures(monkeypatch) -> None:
+    """Drawing takes seconds and one test sees to it."""
+    monkeypatch.setattr("blurnet.cli_evaluate.draw_pictures", lambda *_: [])
+
+
 def arguments(model: Path, out: Path, *more: str) -> list[str]:
     quick = ["--targets", "12,3", "--steps", "2", "--chunk", "1", "--trainer.enable_progress_bar", "false"]
     return ["--model", str(model), "--out", str(out), "--device", "cpu", *quick, *more]
 
 
-def test_one_command_writes_the_whole_report(model, other, tmp_path, capsys):
+def test_one_command_writes_the_whole_report(model, other, tmp_path, capsys, monkeypatch):
     command = arguments(model, tmp_path / "run", "--transfer-from", str(other))
     assert evaluate_main(command) == 0
     out = tmp_path / "run"
@@ -73,6 +79,7 @@ def test_one_command_writes_the_whole_report(model, other, tmp_path, capsys):
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "# Robustness of tiny" in (out / "summary.md").read_text()
     assert "# Robustness of tiny" in capsys.readouterr().out
+    monkeypatch.setattr("blurnet.cli_evaluate.draw_pictures", lambda *_: [])
     # Again: nothing is attacked twice, and the report has the same bytes.
     files = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.rglob("*") if path.is_file()}
     assert evaluate_main(command) == 0
@@ -80,7 +87,7 @@ def test_one_command_writes_the_whole_report(model, other, tmp_path, capsys):
     assert all(path.stat().st_mtime_ns == times for path, (_, times) in files.items() if "work" in path.parts)
 
 
-def test_clean_accuracy_of_a_net_with_other_numbering(tmp_path, monkeypatch):
+def test_clean_accuracy_of_a_net_with_other_numbering(tmp_path, monkeypatch, no_pictures):
     # 17 outputs count from 0, the victims and the data's default from 1: classes are matched by name.
     model = save(tmp_path / "net17", outputs=17)
     small = functools.partial(SyntheticData, test_size=35)
@@ -91,7 +98,7 @@ def test_clean_accuracy_of_a_net_with_other_numbering(tmp_path, monkeypatch):
     assert report["clean"]["accuracy"]["n"] == 35
 
 
-def test_saved_noise_is_replayed(model, tmp_path):
+def test_saved_noise_is_replayed(model, tmp_path, no_pictures):
     noise = tmp_path / "noise.safetensors"
     safetensors.torch.save_file({"noise": torch.ones(3, 32, 32), "other": torch.ones(1)}, noise)
     assert evaluate_main(arguments(model, tmp_path / "run", "--noise", str(noise), "--noise-target", "5")) == 0
@@ -127,7 +134,7 @@ def test_bad_input_ends_in_one_line_and_status_2(model, tmp_path, capsys, more, 
     assert not (tmp_path / "run" / "report.json").exists()
 
 
-def test_another_configuration_in_the_same_folder_is_refused(model, tmp_path, capsys):
+def test_another_configuration_in_the_same_folder_is_refused(model, tmp_path, capsys, no_pictures):
     assert evaluate_main(arguments(model, tmp_path / "run")) == 0
     before = (tmp_path / "run" / "report.json").read_bytes()
     with pytest.raises(SystemExit):
