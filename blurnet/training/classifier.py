@@ -53,7 +53,7 @@ class Classifier(pl.LightningModule):
         defenses: list[DefenseSpec] | None = None,
         weights: str | None = None,
         optimizer: OptimizerName = "sgd",
-        lr: float = 0.05,
+        lr: float = 0.02,
         weight_decay: float = 5e-4,
         momentum: float = 0.9,
         schedule: ScheduleName = "one-cycle",
