@@ -41,7 +41,8 @@ class Attack(ABC):
         check_images(images)
         check_labels(labels, n=len(images))
         with attacking(model):
-            x, y = images.detach().clone(), labels.clone()
+            # Copies: tensors made in inference mode cannot be saved for a backward pass.
+            x, y = images.detach().clone(), labels.to(images.device, torch.int64, copy=True)
             with torch.no_grad():
                 logits = model(x)
             check_logits(logits, n=len(x))

@@ -59,7 +59,8 @@ class LaVAN(Attack):
         """Adversarial images (N, C, H, W); see the class."""
         check_mask(self.mask, images, "LaVAN mask")
         goals = self._goals(model, images, labels)
-        mask = self.mask.to(images.device).bool().view(-1, 1, *images.shape[-2:]).expand(len(images), -1, -1, -1)
+        mask = self.mask.to(images.device, torch.bool, copy=True).view(-1, 1, *images.shape[-2:])
+        mask = mask.expand(len(images), -1, -1, -1)
         start = torch.rand(images.shape[1:], generator=torch.Generator().manual_seed(self.seed)).to(images)
         best, score = start.repeat(len(images), 1, 1, 1), images.new_full((len(images),), float("-inf"))
         index, noise = torch.arange(len(images), device=images.device), best.clone()

@@ -80,7 +80,8 @@ class RP2(Attack):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        positive = {"lr": self.lr, "clip": self.clip, "restarts": self.restarts}
+        side = 1 if self.size is None else self.size
+        positive = {"lr": self.lr, "clip": self.clip, "restarts": self.restarts, "size": side}
         for name, value in positive.items():
             if not value > 0:
                 raise ValueError(f"RP2 {name}: expected a positive number, got {value!r}")
@@ -94,6 +95,8 @@ class RP2(Attack):
         _one_of("transform", self.transform, ("noise", "image"))
         if self.nps > 0 and self.printable is None:
             raise ValueError("RP2 nps: needs the printable colours (P, 3), see blurnet.data.rp2")
+        if self.printable is not None and (self.printable.ndim != 2 or self.printable.shape[1] != 3):
+            raise ValueError(f"RP2 printable: expected colours of shape (P, 3), got {tuple(self.printable.shape)}")
 
     def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
         """Adversarial images (N, 3, H, W) for ``self.target``."""
@@ -114,15 +117,16 @@ class RP2(Attack):
             ValueError: a target that equals a label or is out of range, or another mask shape.
         """
         check_images(images)
+        check_labels(labels, n=len(images))
         check_mask(self.mask, images[:1], "RP2 mask")
         with attacking(model):
-            images = images.detach().clone()
+            images, labels = images.detach().clone(), labels.to(images.device, torch.int64, copy=True)
             with torch.no_grad():
                 clean = model(images)
             check_logits(clean, n=len(images))
             check_labels(labels, n=len(images), classes=clean.shape[1])
             _check_targets(targets, labels, clean.shape[1])
-            problem = _Problem(self, model, images, labels.clone(), targets, clean.argmax(dim=1))
+            problem = _Problem(self, model, images, labels, targets, clean.argmax(dim=1))
             return _best_of([problem.solve(start) for start in range(self.restarts)])
 
 
@@ -139,7 +143,7 @@ class _Problem:
         clean: Tensor,
     ) -> None:
         self.attack, self.model, self.images, self.count = attack, model, images, len(targets)
-        self.mask = attack.mask.to(images).view(1, 1, *images.shape[-2:])
+        self.mask = attack.mask.to(images, copy=True).view(1, 1, *images.shape[-2:])
         untargeted = torch.tensor([t is None for t in targets], device=images.device)
         goals = torch.tensor([0 if t is None else t for t in targets], device=images.device)
         self.goals = torch.where(untargeted[:, None], labels, goals[:, None]).flatten()
@@ -277,6 +281,8 @@ def _best_of(runs: list[_Run]) -> RP2Result:
 
 
 def _check_targets(targets: Sequence[int | None], labels: Tensor, classes: int) -> None:
+    if not targets:
+        raise ValueError("RP2 targets: none given; name a class for each run, or None for untargeted")
     for target in targets:
         if target is None:
             continue

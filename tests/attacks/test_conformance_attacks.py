@@ -1,0 +1,241 @@
+"""One suite for every attack: enrol one by a line in ATTACKS."""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from blurnet.attacks.base import Attack
+from blurnet.attacks.eot import Brightness, Noise, Perspective, Rotation
+from blurnet.attacks.lavan import LaVAN
+from blurnet.attacks.rp2 import RP2
+
+MOVES = (Rotation(5), Perspective(0.03), Brightness(0.9, 1.1), Noise(0.01))
+COLORS = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 1]])
+
+
+@dataclass
+class Case:
+    """An attack; what of the suite does not apply to it is said here, with the reason."""
+
+    make: Callable[[Tensor], Attack]
+    per_sample: bool = True  #: False: one noise for the set, so that companions matter
+    breaks: float = 0.8  #: share of the undefended net's answers it must alter
+    monotone: bool = True  #: False: success while it runs is judged under random transformations
+
+
+ATTACKS = {
+    "rp2": Case(lambda m: RP2(0, m), per_sample=False),
+    "rp2-reached": Case(lambda m: RP2(0, m, keep="reached"), per_sample=False, monotone=False),
+    # One noise flees four classes at once, and the gain of those it has left is unbounded.
+    "rp2-untargeted": Case(lambda m: RP2(None, m), per_sample=False, breaks=0.5),
+    "rp2-l1-margin": Case(lambda m: RP2(0, m, lam=1e-3, norm="l1", loss="margin"), per_sample=False),
+    "rp2-printable": Case(lambda m: RP2(0, m, nps=1e-3, printable=COLORS, nps_on="color"), per_sample=False),
+    "rp2-high-resolution": Case(lambda m: RP2(0, m, size=40, lr=0.3), per_sample=False),
+    "rp2-restarts": Case(lambda m: RP2(0, m, restarts=2), per_sample=False),
+    "rp2-transformed": Case(lambda m: RP2(0, m, transformations=MOVES), per_sample=False, monotone=False),
+    "lavan": Case(lambda m: LaVAN(0, m)),
+    "lavan-second": Case(lambda m: LaVAN("second", m)),
+    "lavan-least-likely": Case(lambda m: LaVAN("least-likely", m)),
+    "lavan-untargeted": Case(lambda m: LaVAN(None, m)),
+    "lavan-raw-gradient": Case(lambda m: LaVAN(0, m, sign=False, lr=0.5)),
+}
+STEPS = 40
+
+each_attack = pytest.mark.parametrize("case", ATTACKS.values(), ids=ATTACKS)
+
+
+def build(case: Case, mask: Tensor, **changes: Any) -> Attack:
+    return dataclasses.replace(case.make(mask), **{"steps": STEPS, **changes})
+
+
+def altered(problem: Any, adversarial: Tensor) -> Tensor:
+    with torch.no_grad():
+        return problem.net(adversarial).argmax(1) != problem.labels
+
+
+@each_attack
+def test_writes_under_the_mask_only(case, problem):
+    images, labels = problem.images.clone(), problem.labels.clone()
+    adversarial = build(case, problem.mask)(problem.net, images, labels)
+    assert adversarial.shape == images.shape
+    assert adversarial.dtype == images.dtype
+    assert not adversarial.requires_grad
+    assert adversarial.isfinite().all()
+    assert adversarial.min() >= 0
+    assert adversarial.max() <= 1
+    outside = (problem.mask == 0).expand_as(images)
+    assert torch.equal(adversarial[outside], images[outside])
+    assert not torch.equal(adversarial, images)
+    assert torch.equal(images, problem.images)  # the caller's tensors stay as they were
+    assert torch.equal(labels, problem.labels)
+
+
+@each_attack
+@pytest.mark.parametrize("shape", [(1, 16, 16), (1, 1, 16, 16)], ids=str)
+def test_mask_shapes_and_types_are_equivalent(case, shape, problem):
+    attack = build(case, problem.mask, steps=3)
+    same = build(case, problem.mask.bool().view(shape), steps=3)
+    first = attack(problem.net, problem.images, problem.labels)
+    assert torch.equal(first, same(problem.net, problem.images, problem.labels.int()))
+
+
+@each_attack
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
+def test_works_without_gradients(case, mode, problem):
+    wanted = build(case, problem.mask, steps=5)(problem.net, problem.images, problem.labels)
+    with mode():
+        # Made here they are inference tensors, which no backward pass may keep.
+        images, labels, mask = problem.images.clone(), problem.labels.clone(), problem.mask.clone()
+        assert torch.equal(build(case, mask, steps=5)(problem.net, images, labels), wanted)
+
+
+@each_attack
+def test_the_model_is_left_as_it_was(case, problem):
+    net = copy.deepcopy(problem.net).train()
+    net[1].eval()
+    net[0].bias.requires_grad_(False)
+    before = copy.deepcopy(net.state_dict())
+
+    def check() -> None:
+        assert [m.training for m in net.modules()] == [True, True, False, True, True, True, True]
+        assert [p.requires_grad for p in net.parameters()] == [True, False, True, True, True, True]
+        assert all(p.grad is None for p in net.parameters())
+        assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+
+    attack = build(case, problem.mask, steps=2)
+    attack(net, problem.images, problem.labels)
+    check()
+    calls: list[bool] = []
+
+    def fail(module: nn.Module, *_: Any) -> None:
+        calls.append(module.training)
+        if len(calls) == 3:
+            raise RuntimeError("out of memory")
+
+    handle = net.register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        attack(net, problem.images, problem.labels)
+    handle.remove()
+    assert calls == [False] * 3
+    check()
+
+
+@each_attack
+def test_seeds(case, problem):
+    state = torch.get_rng_state()
+    attack = build(case, problem.mask, steps=4, seed=3)
+    first, again = (attack(problem.net, problem.images, problem.labels) for _ in range(2))
+    assert torch.equal(first, again)
+    other = build(case, problem.mask, steps=4, seed=4)(problem.net, problem.images, problem.labels)
+    assert not torch.equal(first, other)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@each_attack
+def test_no_steps_give_the_start(case, problem):
+    """Uniform noise from the seed, the same for all, whatever the target."""
+    start = build(case, problem.mask, steps=0, seed=1)(problem.net, problem.images, problem.labels)
+    other = build(case, problem.mask, steps=0, seed=2)(problem.net, problem.images, problem.labels)
+    inside = problem.mask.bool().expand_as(start)
+    assert not torch.equal(start[inside], other[inside])
+    if case.per_sample:
+        patches = (start * problem.mask).unbind()
+        assert all(torch.equal(patch, patches[0]) for patch in patches)
+
+
+@each_attack
+def test_more_steps_are_not_weaker(case, problem):
+    if not case.monotone:
+        pytest.skip("success while it runs is judged otherwise than here")
+    counts = []
+    for steps in (0, 3, 10, STEPS):
+        adversarial = build(case, problem.mask, steps=steps)(problem.net, problem.images, problem.labels)
+        counts.append(int(altered(problem, adversarial).sum()))
+    assert counts == sorted(counts)
+
+
+@each_attack
+def test_beats_random_noise_and_breaks_the_net(case, problem):
+    g = torch.Generator().manual_seed(0)
+    random = torch.where(problem.mask.bool(), torch.rand(problem.images.shape, generator=g), problem.images)
+    adversarial = build(case, problem.mask)(problem.net, problem.images, problem.labels)
+    assert altered(problem, adversarial).sum() > altered(problem, random).sum()
+    assert altered(problem, adversarial).float().mean() >= case.breaks
+
+
+@each_attack
+def test_alone_equals_in_a_batch(case, problem):
+    if not case.per_sample:
+        pytest.skip("one noise for the whole set")
+    # In double precision: a sign hides no rounding error of batched convolutions.
+    net, images, attack = copy.deepcopy(problem.net).double(), problem.images.double(), build(case, problem.mask)
+    together = attack(net, images, problem.labels)
+    alone = [attack(net, x[None], y[None]) for x, y in zip(images, problem.labels, strict=True)]
+    torch.testing.assert_close(together, torch.cat(alone))
+    turned = attack(net, images.flip(0), problem.labels.flip(0)).flip(0)
+    torch.testing.assert_close(together, turned)
+
+
+@each_attack
+def test_any_callable_is_a_model(case, problem):
+    attack = build(case, problem.mask, steps=3)
+    wanted = attack(problem.net, problem.images, problem.labels)
+    assert torch.equal(attack(lambda x: problem.net(x), problem.images, problem.labels), wanted)
+
+
+@each_attack
+def test_is_a_value(case, problem):
+    attack = build(case, problem.mask, seed=7)
+    assert "seed=7" in repr(attack)
+    assert f"steps={STEPS}" in repr(attack)
+    assert "tensor" not in repr(attack)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        attack.seed = 8
+
+
+BAD_IMAGES = {
+    "range": lambda x: x * 255,
+    "negative": lambda x: x - 0.5,
+    "NaN": lambda x: x * torch.nan,
+    "channels": lambda x: x[:, :1],
+    "one image": lambda x: x[0],
+    "bytes": lambda x: (x * 255).byte(),
+}
+
+
+@each_attack
+@pytest.mark.parametrize("spoil", BAD_IMAGES.values(), ids=BAD_IMAGES)
+def test_bad_images_raise_before_the_model_runs(case, spoil, problem):
+    def model(_: Tensor) -> Tensor:
+        raise AssertionError("the model ran")
+
+    with pytest.raises((ValueError, TypeError), match="images: "):
+        build(case, problem.mask)(model, spoil(problem.images), problem.labels)
+
+
+@each_attack
+def test_bad_masks_labels_and_logits_raise(case, problem):
+    net, images, labels = problem.net, problem.images, problem.labels
+    for mask in (torch.ones(16, 15), torch.ones(3, 16, 16), problem.mask * 0.5, problem.mask * 0):
+        with pytest.raises(ValueError, match="mask: "):
+            build(case, mask)(net, images, labels)
+    for wrong in (labels[:-1], labels + 4, labels - 2, labels.float()):
+        with pytest.raises((ValueError, TypeError), match="labels: "):
+            build(case, problem.mask)(net, images, wrong)
+    for model in (lambda x: net(x) * torch.nan, lambda x: net(x)[:-1], lambda x: (net(x),), lambda x: net(x).argmax(1)):
+        with pytest.raises((ValueError, TypeError), match="logits: "):
+            build(case, problem.mask)(model, images, labels)
+
+
+@pytest.mark.parametrize("attack", [RP2, LaVAN])
+@pytest.mark.parametrize("target", [-1, 5, 2])
+def test_bad_targets_raise(attack, target, problem):
+    message = "is the true class of some" if target == 2 else "expected 0 to 4"
+    with pytest.raises(ValueError, match=f"{attack.__name__} target: .*{message}"):
+        attack(target, problem.mask)(problem.net, problem.images, problem.labels)
