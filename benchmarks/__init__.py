@@ -1,0 +1,1 @@
+"""Time against peers and against the bare minimum: ``make bench``."""

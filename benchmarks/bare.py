@@ -1,0 +1,31 @@
+"""The bare minimum that each benchmark compares with: plain PyTorch loops without any of our code."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def bare_rp2(net: nn.Module, images: Tensor, mask: Tensor, targets: Tensor, steps: int) -> Tensor:
+    """Forward, backward and Adam on one noise a target, side by side; the least an RP2 can do."""
+    count, n = len(targets), len(images)
+    noise = torch.rand(count, 3, *images.shape[-2:], requires_grad=True)
+    adam = torch.optim.Adam([noise], lr=0.1)
+    goals = targets.repeat_interleave(n)
+    for _ in range(steps):
+        adversarial = (images + (noise * mask)[:, None]).flatten(0, 1).clamp(0, 1)
+        loss = F.cross_entropy(net(adversarial), goals) * count
+        loss = loss + 0.02 * (noise * mask).flatten(1).norm(dim=1).sum()
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+    return noise.detach()
+
+
+def bare_epoch(net: nn.Module, batches: list[tuple[Tensor, Tensor]], optimizer: torch.optim.Optimizer) -> None:
+    """One pass over batches: forward, backward, step."""
+    net.train()
+    for images, labels in batches:
+        loss = F.cross_entropy(net(images.contiguous(memory_format=torch.channels_last)), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()

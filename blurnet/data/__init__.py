@@ -1,0 +1,1 @@
+"""Data sets and LightningDataModules: images RGB in [0, 1], nothing normalised."""

@@ -1,0 +1,143 @@
+"""The nets behind BlurNet's white-box table: every row, in two lineages, over several seeds.
+
+    python -m reproduce.lineages --root DIR --out runs/lineages
+
+Lineage "a" is fine-tuned from the RP2 authors' weights, the layer inserted or the penalty added; "b" is trained from
+scratch. Each net is trained with ``train.py`` on the LISA crops, then attacked with RP2 on the 40 victims, all
+targets side by side. A finished net leaves ``result.json`` and is not repeated; ``--part 1/2`` and ``--part 2/2``
+share the work between two processes. ``reproduce.blurnet_table2`` reads the results.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from blurnet.attacks.rp2 import RP2
+from blurnet.cli import train_main
+from blurnet.data.rp2 import STOP, authors_weights
+from blurnet.data.victims import Victims, load_victims
+from blurnet.zoo.files import write_atomic
+from blurnet.zoo.models import load_model
+
+CONFIGS = Path(__file__).parent.parent / "configs" / "train"
+
+#: Table 2 of BlurNet, in its order, then what its arXiv text and this project add.
+TABLE = ("lisa_cnn", "lisa_cnn-linf3", "lisa_cnn-linf5", "lisa_cnn-linf7", "lisa_cnn-tv", "lisa_cnn-tv1e-5")
+MORE = ("lisa_cnn-tikhonov-hf", "lisa_cnn-tikhonov-pinv", "lisa_cnn-gaussian")
+FIXED = ("lisa_cnn-input3", "lisa_cnn-input5", "lisa_cnn-lowpass3", "lisa_cnn-lowpass5")
+RECIPES = {"a": (10, 0.03), "b": (15, 0.02)}  # epochs and the highest learning rate of the one cycle
+
+
+@dataclass(frozen=True)
+class Job:
+    """One net: a recipe, a lineage, a seed, and options of ``train.py`` that differ from the config."""
+
+    row: str
+    lineage: str
+    seed: int
+    options: tuple[str, ...] = ()
+    name: str = ""
+
+    @property
+    def folder(self) -> str:
+        """Where it lives below the output folder."""
+        return f"{self.lineage}/{self.name or self.row}-seed{self.seed}"
+
+
+def main() -> None:
+    """Train and attack what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, required=True, help="folder that holds rp2-lisa/ and lisa-crops/")
+    parser.add_argument("--out", type=Path, default=Path("runs/lineages"), help="where the runs go")
+    parser.add_argument("--rows", nargs="+", default=[*TABLE, *MORE, *FIXED], help="configs by name")
+    parser.add_argument("--lineages", nargs="+", choices=["a", "b"], default=["a", "b"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=50, help="steps of the attack")
+    parser.add_argument("--part", default="1/1", help="i/n: take every n-th net, starting from the i-th")
+    parser.add_argument("--name", default="", help="name of the runs, where --set makes them another row")
+    parser.add_argument("--set", nargs="*", default=[], help="options of train.py for all rows, as --set=--model.lr=0.1")
+    arguments = parser.parse_args()
+    jobs = [
+        Job(row, lineage, seed, tuple(arguments.set), arguments.name)
+        for lineage in arguments.lineages
+        for row in arguments.rows
+        for seed in arguments.seeds
+    ]
+    first, count = (int(text) for text in arguments.part.split("/"))
+    victims = load_victims(f"rp2:{arguments.root / 'rp2-lisa'}")
+    for job in jobs[first - 1 :: count]:
+        folder = arguments.out / job.folder
+        if not (folder / "result.json").exists():
+            train(job, folder, arguments.root, arguments.out)
+            result = asdict(job) | measure(folder / "model", victims, arguments.steps)
+            write_atomic(folder / "result.json", json.dumps(result, indent=1).encode())
+        print(job.folder, summary(json.loads((folder / "result.json").read_text())), flush=True)
+
+
+def train(job: Job, folder: Path, root: Path, out: Path) -> None:
+    """Run ``train.py`` for one net; goes on where it was killed."""
+    if (folder / "model" / "card.json").exists():
+        return
+    epochs, lr = RECIPES[job.lineage]
+    start = ["--model.weights", str(start_weights(root, out))] if job.lineage == "a" else []
+    train_main(
+        ["fit", "--config", str(CONFIGS / f"{job.row}.yaml"), "--data.root", str(root / "lisa-crops")]
+        + ["--out", str(folder), "--seed_everything", str(job.seed), "--resume"]
+        + ["--trainer.max_epochs", str(epochs), "--model.lr", str(lr), "--trainer.enable_progress_bar", "false"]
+        + ["--trainer.enable_model_summary", "false", *start, *job.options]
+    )
+
+
+def start_weights(root: Path, out: Path) -> Path:
+    """The authors' weights as a file that ``--model.weights`` takes."""
+    from safetensors.torch import save
+
+    file = out / "rp2_authors.safetensors"
+    if not file.exists():
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomic(file, save({k: v.contiguous() for k, v in authors_weights(root / "rp2-lisa").items()}))
+    return file
+
+
+def measure(model: Path, victims: Victims, steps: int) -> dict[str, Any]:
+    """Accuracy from the card, and RP2 against every target: the strongest step and the last."""
+    start = time.monotonic()
+    net = load_model(model).to(memory_format=torch.channels_last)
+    targets = [t for t in range(len(victims.classes)) if t != STOP]
+    attack = RP2(None, victims.masks["stickers"], steps=steps, lr=0.2, lam=0.002)
+    run = attack.against(net, victims.images, victims.labels, targets)
+    mask = victims.masks["stickers"]
+    with torch.no_grad():
+        clean = net(victims.images).argmax(1)
+        kept = torch.stack([net(x).argmax(1) for x in run.adversarial])
+        last = torch.stack([net((victims.images + mask * noise).clamp(0, 1)).argmax(1) for noise in run.last])
+    size = (run.adversarial - victims.images).flatten(2).norm(dim=2) / run.adversarial.flatten(2).norm(dim=2)
+    return {
+        "accuracy": net.card.clean.value,
+        "victims": int((clean == victims.labels).sum()),
+        "attack": repr(attack),
+        "altered": (kept != clean).sum(1).tolist(),
+        "altered_last": (last != clean).sum(1).tolist(),
+        "reached": (kept == torch.tensor(targets)[:, None]).sum(1).tolist(),
+        "dissimilarity": size.mean().item(),
+        "seconds_attack": round(time.monotonic() - start, 1),
+    }
+
+
+def summary(result: dict[str, Any]) -> str:
+    """One line for the log."""
+    best, last = result["altered"], result["altered_last"]
+    return (
+        f"accuracy {result['accuracy']:.2f}, victims {result['victims']}/40, "
+        f"altered {2.5 * sum(best) / len(best):.2f} average {2.5 * max(best):.1f} worst "
+        f"(last step {2.5 * sum(last) / len(last):.2f}, {2.5 * max(last):.1f}), {result['dissimilarity']:.3f}"
+    )
+
+
+if __name__ == "__main__":
+    main()
