@@ -9,7 +9,7 @@ BENCH_ENV := GLIBC_TUNABLES=glibc.malloc.mmap_threshold=4294967296:glibc.malloc.
 .PHONY: demo test slow lint bench install clean
 
 demo: $(VENV)/.installed
-	$(BIN)/python -m blurnet.demo --out runs/demo
+	$(BIN)/python -m examples.demo --out runs/demo
 
 test: $(VENV)/.installed-test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from blurnet.attacks.rp2 import RP2
 from blurnet.cli import train_main
@@ -26,11 +27,13 @@ from blurnet.zoo.models import load_model
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "train"
 
+RESULTS = Path(__file__).parent / "results" / "lineages.json"
+
 #: Table 2 of BlurNet, in its order, then what its arXiv text and this project add.
 TABLE = ("lisa_cnn", "lisa_cnn-linf3", "lisa_cnn-linf5", "lisa_cnn-linf7", "lisa_cnn-tv", "lisa_cnn-tv1e-5")
 MORE = ("lisa_cnn-tikhonov-hf", "lisa_cnn-tikhonov-pinv", "lisa_cnn-gaussian")
 FIXED = ("lisa_cnn-input3", "lisa_cnn-input5", "lisa_cnn-lowpass3", "lisa_cnn-lowpass5")
-RECIPES = {"a": (10, 0.03), "b": (15, 0.02)}  # epochs and the highest learning rate of the one cycle
+RECIPES = {"a": (6, 0.02), "b": (15, 0.02)}  # epochs and the highest learning rate of the one cycle
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50, help="steps of the attack")
     parser.add_argument("--part", default="1/1", help="i/n: take every n-th net, starting from the i-th")
     parser.add_argument("--name", default="", help="name of the runs, where --set makes them another row")
-    parser.add_argument("--set", nargs="*", default=[], help="options of train.py for all rows, as --set=--model.lr=0.1")
+    parser.add_argument(
+        "--set", nargs="*", default=[], help="options of train.py for all rows, as --set=--model.lr=0.1"
+    )
     arguments = parser.parse_args()
     jobs = [
         Job(row, lineage, seed, tuple(arguments.set), arguments.name)
@@ -77,6 +82,14 @@ def main() -> None:
             result = asdict(job) | measure(folder / "model", victims, arguments.steps)
             write_atomic(folder / "result.json", json.dumps(result, indent=1).encode())
         print(job.folder, summary(json.loads((folder / "result.json").read_text())), flush=True)
+    collect(arguments.out)
+
+
+def collect(out: Path) -> None:
+    """Gather every finished net's result into ``results/lineages.json``, which travels with the project."""
+    results = [json.loads(file.read_text()) for file in sorted(out.glob("*/*/result.json"))]
+    RESULTS.parent.mkdir(exist_ok=True)
+    write_atomic(RESULTS, json.dumps(results, indent=1) + "\n")
 
 
 def train(job: Job, folder: Path, root: Path, out: Path) -> None:
@@ -105,20 +118,26 @@ def start_weights(root: Path, out: Path) -> Path:
 
 
 def measure(model: Path, victims: Victims, steps: int) -> dict[str, Any]:
-    """Accuracy from the card, and RP2 against every target: the strongest step and the last."""
-    start = time.monotonic()
+    """Accuracy from the card, and RP2 against every target."""
     net = load_model(model).to(memory_format=torch.channels_last)
-    targets = [t for t in range(len(victims.classes)) if t != STOP]
-    attack = RP2(None, victims.masks["stickers"], steps=steps, lr=0.2, lam=0.002)
-    run = attack.against(net, victims.images, victims.labels, targets)
+    return {"accuracy": net.card.clean.value} | attack_victims(net, victims, steps)
+
+
+def attack_victims(
+    net: nn.Module, victims: Victims, steps: int, *, lam: float = 0.002, restarts: int = 1
+) -> dict[str, Any]:
+    """RP2 against every target: how many victims the strongest step and the last step alter."""
+    start = time.monotonic()
     mask = victims.masks["stickers"]
+    targets = [t for t in range(len(victims.classes)) if t != STOP]
+    attack = RP2(None, mask, steps=steps, lr=0.2, lam=lam, restarts=restarts)
+    run = attack.against(net, victims.images, victims.labels, targets)
     with torch.no_grad():
         clean = net(victims.images).argmax(1)
         kept = torch.stack([net(x).argmax(1) for x in run.adversarial])
         last = torch.stack([net((victims.images + mask * noise).clamp(0, 1)).argmax(1) for noise in run.last])
     size = (run.adversarial - victims.images).flatten(2).norm(dim=2) / run.adversarial.flatten(2).norm(dim=2)
     return {
-        "accuracy": net.card.clean.value,
         "victims": int((clean == victims.labels).sum()),
         "attack": repr(attack),
         "altered": (kept != clean).sum(1).tolist(),

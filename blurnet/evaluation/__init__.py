@@ -1,1 +1,1 @@
-"""TBD."""
+"""Evaluation: attacks on trained models, exact under any number of processes, and their report."""
