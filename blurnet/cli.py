@@ -10,8 +10,8 @@ def train_main(args: Sequence[str] | None = None) -> None:
     main(args)
 
 
-def evaluate_main(args: Sequence[str] | None = None) -> None:
-    """``blurnet-evaluate``, also ``python evaluate.py``; see :mod:`blurnet.cli_evaluate`."""
+def evaluate_main(args: Sequence[str] | None = None) -> int:
+    """``blurnet-evaluate``, also ``python evaluate.py``; see :mod:`blurnet.cli_evaluate`; returns 0."""
     from blurnet.cli_evaluate import evaluate_main as main
 
-    main(args)
+    return main(args)

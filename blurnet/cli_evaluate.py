@@ -21,8 +21,9 @@ from torch import nn
 from blurnet.attacks.eot import TRANSFORMATIONS
 from blurnet.attacks.rp2 import RP2
 from blurnet.checks import check_writable
-from blurnet.data.module import SignData, get_data
+from blurnet.data.module import get_data
 from blurnet.data.rp2 import printable_colours
+from blurnet.data.sign_data import SignData
 from blurnet.data.victims import Victims, load_victims
 from blurnet.evaluation.campaign import Campaign
 from blurnet.evaluation.choices import choose_mask, match_classes, parse_eot, parse_targets, replay

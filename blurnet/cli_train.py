@@ -17,7 +17,7 @@ from pytorch_lightning.callbacks import Callback, LearningRateMonitor, Timer, TQ
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from blurnet.checks import check_writable
-from blurnet.data.module import SignData
+from blurnet.data.sign_data import SignData
 from blurnet.stats import Rate
 from blurnet.training.callbacks import AtomicCheckpointIO, StepSeed, best_and_last
 from blurnet.training.classifier import Classifier

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from blurnet.data.module import DATA, SignData
+from blurnet.data.module import DATA
+from blurnet.data.sign_data import SignData
 from blurnet.stats import Rate
 from blurnet.training.classifier import Classifier
 from blurnet.zoo.card import Card, Percent

@@ -10,8 +10,9 @@ from torch import nn
 
 from blurnet.data.augment import augment
 from blurnet.data.labels import GTSRB_CLASSES, LISA_OUTPUTS_18
-from blurnet.data.module import DATA, CsvData, FolderData, LisaCropsData, SignData, SyntheticData, get_data
+from blurnet.data.module import DATA, CsvData, FolderData, LisaCropsData, SyntheticData, get_data
 from blurnet.data.seeds import seed_from
+from blurnet.data.sign_data import SignData
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec"),  # Lightning 2.6 on torch 2.15
