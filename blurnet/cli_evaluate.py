@@ -2,18 +2,14 @@
 
 import inspect
 import json
-import shlex
 import sys
-import warnings
-from argparse import RawDescriptionHelpFormatter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from torch import nn
@@ -21,6 +17,7 @@ from torch import nn
 from blurnet.attacks.eot import TRANSFORMATIONS
 from blurnet.attacks.rp2 import RP2
 from blurnet.checks import check_writable
+from blurnet.cli_shared import HelpText, one_line_errors, own_arguments, public_command, quiet
 from blurnet.data.module import get_data
 from blurnet.data.rp2 import printable_colours
 from blurnet.data.sign_data import SignData
@@ -46,13 +43,6 @@ adversarial images of each finished target. A killed run goes on where it stoppe
 
 Exit status: 0 the report is written; 2 bad arguments or input, said in one line before any work; 1 the run failed."""
 
-# Said on every run and nothing a user can act on.
-NOISE = (
-    "treespec, LeafSpec",  # Lightning 2.6 on torch 2.15
-    "does not have many workers",  # the data is in memory
-    "GPU available but not used",
-)
-
 Device = Literal["auto", "cpu", "gpu", "cuda", "mps"]
 
 #: Arguments of Trainer that make sense here.
@@ -76,7 +66,7 @@ OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
 
 def parser() -> ArgumentParser:
     """The command line of ``evaluate.py``."""
-    made = ArgumentParser(prog="evaluate.py", description=DESCRIPTION, formatter_class=_Help)
+    made = ArgumentParser(prog="evaluate.py", description=DESCRIPTION, formatter_class=HelpText)
     made.add_argument("--model", type=str, required=True, help="Name of a shipped model, or a model's folder.")
     made.add_argument("--out", type=str, required=True, help="Output folder; one configuration each.")
     for name, kind, default, text in OPTIONS:
@@ -108,15 +98,9 @@ def evaluate_main(args: Sequence[str] | None = None) -> int:
     """
     arguments = list(sys.argv[1:] if args is None else args)
     config = parser().parse_args(arguments)
-    with warnings.catch_warnings(), _own_arguments(arguments):
-        for message in NOISE:
-            warnings.filterwarnings("ignore", f"(?s).*{message}")
-        try:
-            evaluation = prepare(config, public_command(arguments))
-        except (ValueError, TypeError, KeyError, ImportError, OSError) as error:
-            text = error.args[0] if isinstance(error, KeyError) and error.args else error
-            print(f"evaluate.py: error: {text}", file=sys.stderr)
-            raise SystemExit(2) from error
+    with quiet(), own_arguments(arguments):
+        with one_line_errors("evaluate.py"):
+            evaluation = prepare(config, public_command("evaluate.py", arguments))
         evaluate(evaluation)
     return 0
 
@@ -155,21 +139,6 @@ def evaluate(evaluation: Evaluation) -> dict[str, Any]:
         write_report(robustness.folder, report, robustness)
         print(markdown(report))
     return report
-
-
-def public_command(arguments: Sequence[str]) -> str:
-    """The command for a report: absolute paths are cut to their last part."""
-
-    def shorten(text: str) -> str:
-        option, sign, value = text.partition("=") if text.startswith("--") else ("", "", text)
-        name, colon, root = value.partition(":")
-        if Path(value).is_absolute():
-            value = Path(value).name
-        elif Path(root).is_absolute():
-            value = f"{name}{colon}{Path(root).name}"
-        return option + sign + value
-
-    return shlex.join(["python", "evaluate.py", *map(shorten, arguments)])
 
 
 def _rp2(config: Namespace, victims: Victims) -> Campaign:
@@ -261,18 +230,3 @@ def _name(model: nn.Module, given: str) -> str:
 
 def _parameters(function: Callable[..., Any]) -> list[str]:
     return list(inspect.signature(function).parameters)
-
-
-class _Help(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """The description as it is written."""
-
-
-@contextmanager
-def _own_arguments(arguments: list[str]) -> Iterator[None]:
-    """Processes that Lightning launches repeat sys.argv: so set it."""
-    before = sys.argv
-    sys.argv = [before[0], *arguments]
-    try:
-        yield
-    finally:
-        sys.argv = before

@@ -1,27 +1,24 @@
 """Training from the command line: fit, validate, test."""
 
-import argparse
 import logging
 import re
 import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytorch_lightning as pl
-from jsonargparse import DefaultHelpFormatter
 from jsonargparse.typing import NonNegativeInt
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, Timer, TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from blurnet.checks import check_writable
+from blurnet.cli_shared import HelpText, one_line_errors, own_arguments, public_command, quiet
 from blurnet.data.sign_data import SignData
 from blurnet.stats import Rate
 from blurnet.training.callbacks import AtomicCheckpointIO, StepSeed, best_and_last
 from blurnet.training.classifier import Classifier
-from blurnet.training.export import export_model, public_command
+from blurnet.training.export import export_model
 from blurnet.training.run_folder import SaveRunConfig, best_checkpoint, delete_run, last_checkpoint, loggers
 
 DESCRIPTION = """Train a classifier with its defenses.
@@ -42,19 +39,6 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 }
 
 
-# Said on every run and nothing a user can act on.
-NOISE = (
-    "does not have many workers",  # the data is in memory or small
-    "is smaller than the logging interval",  # epochs are logged, not steps
-    "GPU available but not used",
-    "treespec, LeafSpec",  # Lightning 2.6 on torch 2.15
-    "JsonargparseDeprecationWarning",  # Lightning 2.6 on jsonargparse 4.53
-    "instantiate_classes",
-    "exists and is not empty",  # resuming
-    "callbacks used to create the checkpoint",  # testing needs none of them
-)
-
-
 def train_main(args: Sequence[str] | None = None) -> None:
     """Run ``fit``, ``validate`` or ``test`` with these arguments (None: the command line's).
 
@@ -62,14 +46,8 @@ def train_main(args: Sequence[str] | None = None) -> None:
     """
     arguments = list(sys.argv[1:] if args is None else args)
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_no_advertisement)
-    with warnings.catch_warnings():
-        for message in NOISE:
-            warnings.filterwarnings("ignore", f"(?s).*{message}")
+    with quiet():
         TrainCLI(arguments)
-
-
-class HelpText(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """Keeps the lines of the description."""
 
 
 class TrainParser(LightningArgumentParser):
@@ -89,7 +67,7 @@ class TrainCLI(LightningCLI):
 
     def __init__(self, arguments: list[str]) -> None:
         self.arguments = arguments
-        with _own_arguments(arguments):
+        with own_arguments(arguments):
             super().__init__(
                 Classifier,
                 SignData,
@@ -134,7 +112,7 @@ class TrainCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Make data, model and trainer; what is wrong with their arguments is said in one line."""
-        with _one_line_errors():
+        with one_line_errors("train.py"):
             super().instantiate_classes()
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -168,7 +146,7 @@ class TrainCLI(LightningCLI):
     def before_fit(self) -> None:
         """Find the checkpoint to resume from, refuse a folder that holds a run, and read the data."""
         last = last_checkpoint(self.out)
-        with _one_line_errors():
+        with one_line_errors("train.py"):
             if self._get(self.config, "resume"):
                 if last.is_file():
                     self.config_init[self.subcommand]["ckpt_path"] = str(last)
@@ -196,14 +174,14 @@ class TrainCLI(LightningCLI):
                 self.out / "model",
                 accuracy=Rate(round(results["test/correct"]), round(results["test/n"])),
                 seed=self._get(self.config, "seed_everything"),
-                command=public_command(self.arguments),
+                command=public_command("train.py", self.arguments),
                 seconds=self.timer.time_elapsed("train"),
             )
             print(f"model: {folder}   (blurnet.load_model({str(folder)!r}))")
 
     def before_validate(self) -> None:
         """Take the run's best checkpoint unless --ckpt_path names another."""
-        with _one_line_errors():
+        with one_line_errors("train.py"):
             self._choose_checkpoint()
 
     before_test = before_validate
@@ -214,28 +192,6 @@ class TrainCLI(LightningCLI):
         if not path.is_file():
             raise FileNotFoundError(f"no checkpoint {path}; name the run with --out or a file with --ckpt_path")
         settings["ckpt_path"] = str(path)
-
-
-@contextmanager
-def _own_arguments(arguments: list[str]) -> Iterator[None]:
-    """Lightning parses sys.argv and warns of anything else, and launched DDP ranks repeat it: so set it."""
-    before = sys.argv
-    sys.argv = [before[0], *arguments]
-    try:
-        yield
-    finally:
-        sys.argv = before
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Turn what the guards raise before any work into one line and exit status 2."""
-    try:
-        yield
-    except (ValueError, TypeError, KeyError, ImportError, OSError) as error:
-        message = error.args[0] if isinstance(error, KeyError) and error.args else error
-        print(f"train.py: error: {message}", file=sys.stderr)
-        raise SystemExit(2) from error
 
 
 def _no_advertisement(record: logging.LogRecord) -> bool:

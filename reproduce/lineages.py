@@ -33,6 +33,7 @@ RESULTS = Path(__file__).parent / "results" / "lineages.json"
 TABLE = ("lisa_cnn", "lisa_cnn-linf3", "lisa_cnn-linf5", "lisa_cnn-linf7", "lisa_cnn-tv", "lisa_cnn-tv1e-5")
 MORE = ("lisa_cnn-tikhonov-hf", "lisa_cnn-tikhonov-pinv", "lisa_cnn-gaussian")
 FIXED = ("lisa_cnn-input3", "lisa_cnn-input5", "lisa_cnn-lowpass3", "lisa_cnn-lowpass5")
+PLAIN = ("--model.net_args", "{}", "--model.label_smoothing", "0")  # neither is in the table's recipe
 RECIPES = {"a": (6, 0.02), "b": (15, 0.02)}  # epochs and the highest learning rate of the one cycle
 
 
@@ -102,7 +103,7 @@ def train(job: Job, folder: Path, root: Path, out: Path) -> None:
         ["fit", "--config", str(CONFIGS / f"{job.row}.yaml"), "--data.root", str(root / "lisa-crops")]
         + ["--out", str(folder), "--seed_everything", str(job.seed), "--resume"]
         + ["--trainer.max_epochs", str(epochs), "--model.lr", str(lr), "--trainer.enable_progress_bar", "false"]
-        + ["--trainer.enable_model_summary", "false", *start, *job.options]
+        + ["--trainer.enable_model_summary", "false", *PLAIN, *start, *job.options]
     )
 
 

@@ -2,9 +2,10 @@
 
     python -m reproduce.ship --root DIR [NAME=RUN_FOLDER ...]
 
-Without names: for every row of ``reproduce.lineages`` the net whose average success rate is lowest, over both lineages
-and all seeds, among those whose accuracy is at most 6 points below the baseline's. ``evaluate.py`` then attacks each,
-and its report and figures go into the card. A model that was evaluated stays as it is; delete its folder to redo it.
+The baseline comes first, by name: ``lisa_cnn=RUN_FOLDER``. Without names: for every row of ``reproduce.lineages`` the
+net whose average success rate is lowest, over both lineages and all seeds, among those whose accuracy is at most 6
+points below the baseline's. ``evaluate.py`` then attacks each, and its report and figures go into the card. A model
+that was evaluated stays as it is; delete its folder to redo it.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from blurnet.zoo.readme import render_leaderboard
 from reproduce.blurnet_table2 import PUBLISHED
 from reproduce.lineages import RESULTS
 
+START = "lisa_cnn-synthetic"  # the other net that runs start from
 MARGIN = 6.0  # points of clean accuracy a defense may cost
 SOURCE = "Raju & Lipasti, BlurNet, Table 2 (another data split and another net of the same architecture)"
 AUTHORS = (
@@ -52,8 +54,9 @@ def best_of_rows(runs: Path) -> dict[str, str]:
     results: list[dict[str, Any]] = json.loads(RESULTS.read_text())
     rows: dict[str, list[dict[str, Any]]] = {}
     for result in results:
-        rows.setdefault(result["name"] or result["row"], []).append(result)
-    baseline = max(result["accuracy"] for result in rows["lisa_cnn"])
+        if not result["name"]:  # a name marks a trial of other settings
+            rows.setdefault(result["row"], []).append(result)
+    baseline = load_model("lisa_cnn").card.clean.value
     best = {}
     for row, candidates in rows.items():
         able = [result for result in candidates if result["accuracy"] >= baseline - MARGIN]
@@ -71,10 +74,11 @@ def ship(name: str, run: Path, root: Path) -> None:
         "command": re.sub(r"--config (\S*/)?(\S+\.yaml)", r"--config configs/train/\2", card.command),
         "notes": [CHOICE] if "lineages" in str(run) else [],
     }
-    if card.lineage != "from scratch":
-        source = "rp2_authors" in card.lineage
-        changes["lineage"] = "fine-tuned from the RP2 authors' weights" if source else card.lineage
-        changes["notes"] += [AUTHORS] * source
+    if "rp2_authors" in card.lineage:
+        changes["lineage"] = "fine-tuned from the RP2 authors' weights"
+        changes["notes"] += [AUTHORS]
+    elif card.lineage != "from scratch":
+        changes["lineage"] = f"fine-tuned from {START}"
     for _, model, _, accuracy, average, worst, size in PUBLISHED:
         if model == name:
             changes["published"] = Published(SOURCE, accuracy, average, worst, size)

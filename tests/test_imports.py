@@ -20,13 +20,14 @@ ROWS = (
     ("layers", "transforms", "nets", "attacks", "data"),
     ("zoo",),
     ("training", "evaluation"),
+    ("cli_shared",),
     ("cli", "cli_train", "cli_evaluate"),
 )
 ROW = {part: row for row, parts in enumerate(ROWS) for part in parts}
 CLI = len(ROWS) - 1
 
 #: Lightning stays in these parts, so that importing the rest is as fast as importing torch.
-LIGHTNING = {"data", "training", "evaluation", *ROWS[CLI]}
+LIGHTNING = {"data", "training", "evaluation", *ROWS[CLI], "cli_shared"}
 
 #: DESIGN, section 1, and what the README uses.
 PUBLIC = [

@@ -1,8 +1,6 @@
 """From a finished run to a zoo folder: weights, spec and card."""
 
 import os
-import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -34,7 +32,7 @@ def export_model(
         folder: its last part becomes the model's name.
         accuracy: measured on the test split.
         seed: of the run.
-        command: repeats the run; see :func:`public_command`.
+        command: repeats the run; absolute paths left out.
         seconds: wall clock of the training.
 
     Raises:
@@ -55,17 +53,6 @@ def export_model(
     )
     net = classifier.net.to(memory_format=torch.contiguous_format)
     return save_model(net, folder, spec=classifier.spec, card=card)
-
-
-def public_command(arguments: Sequence[str]) -> str:
-    """The training command for a card: absolute paths cut to their last part, nothing about resuming."""
-    kept = [text for text in arguments if text not in ("--resume", "--overwrite")]
-    return shlex.join(["python", "train.py", *map(_shorten, kept)])
-
-
-def _shorten(text: str) -> str:
-    option, sign, value = text.partition("=") if text.startswith("--") else ("", "", text)
-    return option + sign + (Path(value).name if Path(value).is_absolute() else value)
 
 
 def _data_name(data: SignData) -> str:

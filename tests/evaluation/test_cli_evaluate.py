@@ -12,7 +12,8 @@ import safetensors.torch
 import torch
 from tiny_subject import LIGHTNING
 
-from blurnet.cli_evaluate import evaluate_main, parser, public_command
+from blurnet.cli_evaluate import evaluate_main, parser
+from blurnet.cli_shared import public_command
 from blurnet.data.labels import label_names
 from blurnet.data.module import SyntheticData
 from blurnet.zoo.build import build
@@ -152,7 +153,7 @@ def test_every_option_is_explained():
 def test_reports_name_no_private_path():
     given = ["--model", "/home/me/models/tv", "--victims", "rp2:/data/rp2", "--out=/tmp/x", "--data", "csv:here/a"]
     want = "python evaluate.py --model tv --victims rp2:rp2 --out=x --data csv:here/a"
-    assert public_command(given) == want
+    assert public_command("evaluate.py", given) == want
 
 
 @pytest.mark.slow

@@ -6,9 +6,9 @@ import pytest
 import torch
 import yaml
 
+from blurnet.cli_shared import public_command
 from blurnet.data.labels import LISA_OUTPUTS_18
 from blurnet.data.module import LisaCropsData
-from blurnet.training.export import public_command
 from blurnet.zoo.models import load_model
 
 Train = Callable[..., None]
@@ -141,4 +141,4 @@ def test_testing_needs_a_checkpoint(crops: Path, train: Train, capsys: pytest.Ca
 
 def test_the_command_in_a_card_keeps_private_paths_out() -> None:
     arguments = ["fit", "--config", "c.yaml", "--data.root", "/home/me/crops", "--resume", "--out=/tmp/x/run"]
-    assert public_command(arguments) == "python train.py fit --config c.yaml --data.root crops --out=run"
+    assert public_command("train.py", arguments) == "python train.py fit --config c.yaml --data.root crops --out=run"

@@ -1,0 +1,54 @@
+"""What the README and the docs say exists, exists; their snippets run."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import blurnet
+from blurnet.cli_evaluate import parser as evaluate_parser
+
+REPO = Path(__file__).parents[1]
+TEXTS = [
+    REPO / "README.md",
+    REPO / "CONTRIBUTING.md",
+    REPO / "data" / "README.md",
+    *sorted((REPO / "docs").glob("*.md")),
+]
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: str(path.relative_to(REPO)))
+def test_what_a_text_names_exists(path: Path) -> None:
+    text = path.read_text()
+    for config in re.findall(r"configs/train/[\w.-]+\.yaml", text):
+        assert (REPO / config).is_file() or "NAME" in config, config
+    for target in re.findall(r"make (\w+)`", text):
+        assert f"\n{target}:" in (REPO / "Makefile").read_text(), target
+    for module in re.findall(r"python -m ((?:reproduce|benchmarks|examples)[\w.]*)", text):
+        assert (REPO / (module.replace(".", "/") + ".py")).is_file(), module
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (path.parent / link).exists(), link
+    assert "@" not in re.sub(r"\S+@\S+\.\S+|@[\w.]+\(", "", text), "a placeholder was left"
+
+
+def test_every_evaluate_command_parses() -> None:
+    commands = [c for p in TEXTS for c in re.findall(r"^python evaluate\.py (.+)$", p.read_text(), re.MULTILINE)]
+    assert commands
+    for command in commands:
+        evaluate_parser().parse_args(command.split())
+
+
+def test_models_that_the_readme_loads_are_shipped() -> None:
+    names = re.findall(r"load_model\(\"([\w.-]+)\"\)", (REPO / "README.md").read_text())
+    assert names
+    assert set(names) <= set(blurnet.list_models())
+
+
+def test_the_snippet_for_your_own_net_runs() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (REPO / "README.md").read_text(), re.DOTALL)
+    (snippet,) = [block for block in blocks if "insert_after" in block]
+    scope = {"images": torch.rand(2, 3, 64, 64), "labels": torch.tensor([1, 2])}
+    exec(snippet.replace('weights="DEFAULT"', "weights=None"), scope)  # the same lines, without a download
+    assert scope["loss"].requires_grad
+    assert len(blurnet.penalties(scope["net"])) == 1  # that of the kernel; the maps' was read
