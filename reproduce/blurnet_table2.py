@@ -2,9 +2,10 @@
 
     python -m reproduce.blurnet_table2 --root DIR [--json FILE] [--no-attack]
 
-First the shipped checkpoints, attacked here and now: RP2 on the 40 victims, every other class as a target, the attacker
-knowing the defense. Then means and ranges over training seeds from ``results/lineages.json``, which
-``reproduce.lineages`` measured: lineage "a" fine-tuned from the RP2 authors' weights, "b" from scratch.
+First the RP2 authors' net as released and the shipped checkpoints, attacked here and now: RP2 on the 40 victims, every
+other class as a target, the attacker knowing the defense. Then means and ranges over training seeds from
+``results/lineages.json``, which ``reproduce.lineages`` measured: lineage "a" fine-tuned from the RP2 authors' weights,
+"b" from scratch.
 
 Two counts of success stand side by side. "strongest step": of each target's run the step that altered most signs.
 "last step": the noise that the published protocol keeps. BlurNet's own figures are of the second kind.
@@ -12,12 +13,16 @@ Two counts of success stand side by side. "strongest step": of each target's run
 
 import argparse
 import json
+from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import torch
+from torch import nn
 
+from blurnet.data.rp2 import authors_weights
 from blurnet.data.victims import Victims, load_victims
+from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.stats import Rate
 from blurnet.zoo.models import list_models, load_model
 from reproduce.lineages import RESULTS, attack_victims
@@ -37,10 +42,12 @@ PUBLISHED = (
 )
 
 
-def shipped_row(row: tuple[Any, ...], victims: Victims, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Attack one shipped checkpoint with every setting asked for; the strongest counts."""
-    name, model, alpha, accuracy, asr, worst, size = row
-    net = load_model(model).to(memory_format=torch.channels_last)
+def attacked_row(
+    row: tuple[Any, ...], net: nn.Module, accuracy: float | None, victims: Victims, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Attack one net with every setting asked for; the strongest counts."""
+    name, model, alpha, published_accuracy, asr, worst, size = row
+    net = net.to(memory_format=torch.channels_last)
     runs = [
         attack_victims(net, victims, arguments.steps, lam=lam, restarts=arguments.restarts) for lam in arguments.lam
     ]
@@ -51,10 +58,9 @@ def shipped_row(row: tuple[Any, ...], victims: Victims, arguments: argparse.Name
     return {
         "row": f"{name} ({alpha})",
         "model": model,
-        "lineage": net.card.lineage,
-        "published": {"accuracy": accuracy, "asr": asr, "worst": worst, "dissimilarity": size},
+        "published": {"accuracy": published_accuracy, "asr": asr, "worst": worst, "dissimilarity": size},
         "measured": {
-            "accuracy": net.card.clean.value,
+            "accuracy": accuracy,
             "asr": average["value"],
             "n": average["n"],
             "asr_interval": [average["low"], average["high"]],
@@ -68,6 +74,13 @@ def shipped_row(row: tuple[Any, ...], victims: Victims, arguments: argparse.Name
     }
 
 
+def authors_net(root: Path) -> nn.Module:
+    """The RP2 authors' net as released."""
+    net = LisaCNN(18).eval()
+    net.load_state_dict(authors_weights(root))
+    return net
+
+
 def print_shipped(rows: list[dict[str, Any]]) -> None:
     """Published beside measured, one row a checkpoint."""
     lines = []
@@ -78,7 +91,7 @@ def print_shipped(rows: list[dict[str, Any]]) -> None:
             [
                 row["row"],
                 row["model"],
-                f"{p['accuracy']:.1f} / {m['accuracy']:.1f}",
+                f"{p['accuracy']:.1f} / {'-' if m['accuracy'] is None else format(m['accuracy'], '.1f')}",
                 f"{p['asr']:.1f} / {m['asr']:.1f} [{low:.0f}, {high:.0f}]",
                 f"{m['asr_last_step']:.1f}",
                 f"{p['worst']:.1f} / {m['worst']:.1f} (n=40)",
@@ -154,11 +167,14 @@ def main() -> None:
     arguments = parser.parse_args()
     rows: list[dict[str, Any]] = []
     if not arguments.no_attack:
-        victims = load_victims(f"rp2:{victims_folder(arguments.root)}")
-        for row in PUBLISHED:
-            if row[1] in list_models():
-                print(f"attacking {row[1]} ...", flush=True)
-                rows.append(shipped_row(row, victims, arguments))
+        root = victims_folder(arguments.root)
+        victims = load_victims(f"rp2:{root}")
+        first = ("baseline, as released", "the RP2 authors' net", *PUBLISHED[0][2:])
+        nets = [(first, authors_net(root), None)]
+        shipped = [(row, load_model(row[1])) for row in PUBLISHED if row[1] in list_models()]
+        for row, net, accuracy in [*nets, *((row, net, net.card.clean.value) for row, net in shipped)]:
+            print(f"attacking {row[1]} ...", flush=True)
+            rows.append(attacked_row(row, net, accuracy, victims, arguments))
         print_shipped(rows)
         print()
     lineages = lineage_rows(json.loads(RESULTS.read_text()))

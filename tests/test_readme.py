@@ -1,5 +1,6 @@
 """What the README and the docs say exists, exists; their snippets run."""
 
+import json
 import re
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import torch
 
 import blurnet
 from blurnet.cli_evaluate import parser as evaluate_parser
+from reproduce.blurnet_table2 import lineage_rows, print_lineages
+from reproduce.lineages import RESULTS
 
 REPO = Path(__file__).parents[1]
 TEXTS = [
@@ -52,3 +55,18 @@ def test_the_snippet_for_your_own_net_runs() -> None:
     exec(snippet.replace('weights="DEFAULT"', "weights=None"), scope)  # the same lines, without a download
     assert scope["loss"].requires_grad
     assert len(blurnet.penalties(scope["net"])) == 1  # that of the kernel; the maps' was read
+
+
+@pytest.mark.parametrize("name", blurnet.list_models())
+def test_the_table_of_models_says_what_the_cards_say(name: str) -> None:
+    card = blurnet.load_model(name).card
+    row = (
+        f"| [`{name}`](models/{name}/README.md) | {card.clean.value:.1f} | {card.rp2.average:.1f} "
+        f"| {card.rp2.worst.value:.1f} | {card.rp2.dissimilarity:.3f} |"
+    )
+    assert row in (REPO / "README.md").read_text()
+
+
+def test_the_lineages_in_the_docs_are_those_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    print_lineages(lineage_rows(json.loads(RESULTS.read_text())))
+    assert capsys.readouterr().out.strip() in (REPO / "docs" / "reproduction.md").read_text()
