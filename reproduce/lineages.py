@@ -34,6 +34,10 @@ TABLE = ("lisa_cnn", "lisa_cnn-linf3", "lisa_cnn-linf5", "lisa_cnn-linf7", "lisa
 MORE = ("lisa_cnn-tikhonov-hf", "lisa_cnn-tikhonov-pinv", "lisa_cnn-gaussian")
 FIXED = ("lisa_cnn-input3", "lisa_cnn-input5", "lisa_cnn-lowpass3", "lisa_cnn-lowpass5")
 PLAIN = ("--model.net_args", "{}", "--model.label_smoothing", "0")  # neither is in the table's recipe
+#: The table starts every filter from a box; the 7x7 config starts from the identity.
+BOX = {
+    "lisa_cnn-linf7": ("--model.defenses=[{name: learned_low_pass, after: relu1, args: {kernel_size: 7, linf: 0.1}}]",)
+}
 RECIPES = {"a": (6, 0.02), "b": (15, 0.02)}  # epochs and the highest learning rate of the one cycle
 
 
@@ -103,7 +107,7 @@ def train(job: Job, folder: Path, root: Path, out: Path) -> None:
         ["fit", "--config", str(CONFIGS / f"{job.row}.yaml"), "--data.root", str(root / "lisa-crops")]
         + ["--out", str(folder), "--seed_everything", str(job.seed), "--resume"]
         + ["--trainer.max_epochs", str(epochs), "--model.lr", str(lr), "--trainer.enable_progress_bar", "false"]
-        + ["--trainer.enable_model_summary", "false", *PLAIN, *start, *job.options]
+        + ["--trainer.enable_model_summary", "false", *PLAIN, *start, *BOX.get(job.row, ()), *job.options]
     )
 
 
