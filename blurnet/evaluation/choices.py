@@ -55,7 +55,7 @@ def replay(text: str, target: Target, mask: torch.Tensor) -> Campaign:
     tensors = read_safetensors(file)
     keys = [key] if key else [name for name in tensors if name.startswith("noise")]
     if len(keys) != 1 or keys[0] not in tensors:
-        raise ValueError(f"--noise: {file} holds {', '.join(tensors)}; write {file}:KEY with one of them")
+        raise ValueError(f"--noise: {file} holds {', '.join(sorted(tensors))}; write {file}:KEY with one of them")
     noise, name = tensors[keys[0]], f"{Path(file).name}:{keys[0]}"
     noise = noise[None] if noise.ndim == 3 else noise
     return Campaign("replay", ReplayNoise(noise, mask, name, (target,)), (target,), source_name=name)
