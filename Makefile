@@ -23,6 +23,7 @@ lint: $(VENV)/.installed-test
 
 bench: $(VENV)/.installed-test
 	$(BENCH_ENV) $(BIN)/python -m benchmarks.run
+	$(BENCH_ENV) $(BIN)/python -m benchmarks.denoise
 
 install: $(VENV)/.installed-test
 

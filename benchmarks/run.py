@@ -13,8 +13,11 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from benchmarks.attacks import pgd_step
 from benchmarks.bare import bare_epoch, bare_rp2
+from benchmarks.patch import BATCH, times
 from benchmarks.timing import medians
+from benchmarks.transforms import compare, pictures
 from blurnet.attacks.rp2 import RP2
 from blurnet.data.labels import label_names
 from blurnet.layers.insert import insert_after
@@ -86,18 +89,42 @@ def training_step(rounds: int) -> Row:
     return "training step, batch 128", times["ours"] / len(batches), times["bare"] / len(batches), 1.10
 
 
-def learned_filter(rounds: int) -> Row:
+def learned_filter(rounds: int, memory_format: torch.memory_format = torch.channels_last) -> Row:
     """Forward of LISA-CNN with a 7x7 learned low-pass, beside the plain net."""
-    plain = LisaCNN().eval().to(memory_format=torch.channels_last)
-    filtered = insert_after(LisaCNN(), "relu1", LearnedLowPass(64, 7)).eval().to(memory_format=torch.channels_last)
-    images = torch.rand(128, 3, 32, 32).contiguous(memory_format=torch.channels_last)
+    plain = LisaCNN().eval().to(memory_format=memory_format)
+    filtered = insert_after(LisaCNN(), "relu1", LearnedLowPass(64, 7)).eval().to(memory_format=memory_format)
+    images = torch.rand(128, 3, 32, 32).contiguous(memory_format=memory_format)
 
     def forward(net: nn.Module) -> Tensor:
         with torch.no_grad():
             return net(images)
 
+    layout = "channels last" if memory_format == torch.channels_last else "default layout"
     times = medians({"bare": lambda: forward(plain), "ours": lambda: forward(filtered)}, 5 * rounds, "7x7 low-pass")
-    return "forward with 7x7 learned low-pass, batch 128", times["ours"], times["bare"], 1.25
+    return f"forward with 7x7 low-pass, {layout}", times["ours"], times["bare"], 1.25
+
+
+def learned_filter_default(rounds: int) -> Row:
+    """The same in PyTorch's default memory layout."""
+    return learned_filter(rounds, torch.contiguous_format)
+
+
+def patch_step(rounds: int) -> Row:
+    """A step of the universal patch beside a bare batched affine-grid loop; ``benchmarks.patch`` adds ART."""
+    found = times(rounds, peers=False)
+    return f"patch step in random poses, batch {BATCH}", found["ours"], found["bare"], 1.20
+
+
+def lgs_copy(rounds: int) -> Row:
+    """LGS on 64 images of 299 x 299, beside a copy of the batch."""
+    (row,) = compare("lgs", 3 * rounds, pictures(64, 299), ["copy of the batch"])
+    return "LGS an image of 299 x 299 / a copy of it", row.ours, row.theirs, 10.0
+
+
+def lgs_numpy(rounds: int) -> Row:
+    """The same beside a straightforward NumPy reading of its equations."""
+    (row,) = compare("lgs", rounds, pictures(64, 299), ["NumPy reading"])
+    return "LGS an image of 299 x 299 / in NumPy", row.ours, row.theirs, 0.2
 
 
 def import_time(rounds: int) -> Row:
@@ -112,8 +139,13 @@ def import_time(rounds: int) -> Row:
 
 BENCHMARKS = {
     "rp2": rp2_step,
+    "patch": patch_step,
+    "pgd": pgd_step,
     "training": training_step,
     "filter": learned_filter,
+    "filter-default": learned_filter_default,
+    "lgs": lgs_copy,
+    "lgs-numpy": lgs_numpy,
     "import": import_time,
 }
 

@@ -7,8 +7,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from blurnet.attacks.autopatch import AutoPatch
+    from blurnet.attacks.blackbox import PatchRandomSearch, Square
+    from blurnet.attacks.compose import BPDA, EOT, Transfer
+    from blurnet.attacks.external import External
+    from blurnet.attacks.gradient import FGSM, PGD
+    from blurnet.attacks.hard_label import HardLabel
     from blurnet.attacks.lavan import LaVAN
     from blurnet.attacks.rp2 import RP2, RP2Result
+    from blurnet.attacks.worst_of import WorstOf
+    from blurnet.balls import Ball
+    from blurnet.layers.denoise import FeatureDenoise, denoise_resnet
     from blurnet.layers.insert import first_conv, insert_after, insert_before
     from blurnet.layers.lowpass import FixedLowPass, LearnedLowPass
     from blurnet.layers.penalties import Tikhonov, TotalVariation, penalties
@@ -17,24 +26,44 @@ if TYPE_CHECKING:
     from blurnet.nets.lisa_cnn import LisaCNN
     from blurnet.nets.normalize import Normalize
     from blurnet.nets.vision import timm_net, torchvision_net
+    from blurnet.transforms.base import Pipeline, Transform, adaptive, defend, identity_bpda, transforms_of
     from blurnet.transforms.lgs import LGS, lgs
     from blurnet.zoo.models import list_models, load_model, save_model
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "AutoPatch": "blurnet.attacks.autopatch",
+    "BPDA": "blurnet.attacks.compose",
+    "EOT": "blurnet.attacks.compose",
+    "FGSM": "blurnet.attacks.gradient",
     "LGS": "blurnet.transforms.lgs",
+    "PGD": "blurnet.attacks.gradient",
     "RP2": "blurnet.attacks.rp2",
+    "Ball": "blurnet.balls",
+    "External": "blurnet.attacks.external",
+    "FeatureDenoise": "blurnet.layers.denoise",
     "FixedLowPass": "blurnet.layers.lowpass",
     "GtsrbCNN": "blurnet.nets.gtsrb_cnn",
+    "HardLabel": "blurnet.attacks.hard_label",
     "LaVAN": "blurnet.attacks.lavan",
     "LearnedLowPass": "blurnet.layers.lowpass",
     "LisaCNN": "blurnet.nets.lisa_cnn",
     "Normalize": "blurnet.nets.normalize",
+    "PatchRandomSearch": "blurnet.attacks.blackbox",
+    "Pipeline": "blurnet.transforms.base",
     "RP2Result": "blurnet.attacks.rp2",
+    "Square": "blurnet.attacks.blackbox",
     "Tikhonov": "blurnet.layers.penalties",
     "TotalVariation": "blurnet.layers.penalties",
+    "Transfer": "blurnet.attacks.compose",
+    "Transform": "blurnet.transforms.base",
+    "WorstOf": "blurnet.attacks.worst_of",
+    "adaptive": "blurnet.transforms.base",
+    "defend": "blurnet.transforms.base",
+    "denoise_resnet": "blurnet.layers.denoise",
     "first_conv": "blurnet.layers.insert",
+    "identity_bpda": "blurnet.transforms.base",
     "insert_after": "blurnet.layers.insert",
     "insert_before": "blurnet.layers.insert",
     "lgs": "blurnet.transforms.lgs",
@@ -48,22 +77,42 @@ _HOME = {
     "save_model": "blurnet.zoo.models",
     "timm_net": "blurnet.nets.vision",
     "torchvision_net": "blurnet.nets.vision",
+    "transforms_of": "blurnet.transforms.base",
 }
 
 __all__ = [
+    "BPDA",
+    "EOT",
+    "FGSM",
     "LGS",
+    "PGD",
     "RP2",
+    "AutoPatch",
+    "Ball",
+    "External",
+    "FeatureDenoise",
     "FixedLowPass",
     "GtsrbCNN",
+    "HardLabel",
     "LaVAN",
     "LearnedLowPass",
     "LisaCNN",
     "Normalize",
+    "PatchRandomSearch",
+    "Pipeline",
     "RP2Result",
+    "Square",
     "Tikhonov",
     "TotalVariation",
+    "Transfer",
+    "Transform",
+    "WorstOf",
     "__version__",
+    "adaptive",
+    "defend",
+    "denoise_resnet",
     "first_conv",
+    "identity_bpda",
     "insert_after",
     "insert_before",
     "lgs",
@@ -77,6 +126,7 @@ __all__ = [
     "save_model",
     "timm_net",
     "torchvision_net",
+    "transforms_of",
 ]
 
 

@@ -11,7 +11,7 @@ def train_main(args: Sequence[str] | None = None) -> None:
 
 
 def evaluate_main(args: Sequence[str] | None = None) -> int:
-    """``blurnet-evaluate``, also ``python evaluate.py``; see :mod:`blurnet.cli_evaluate`; returns 0."""
+    """``blurnet-evaluate``, also ``python evaluate.py``; see :mod:`blurnet.cli_evaluate`; returns the exit status."""
     from blurnet.cli_evaluate import evaluate_main as main
 
     return main(args)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytorch_lightning as pl
+from jsonargparse import Namespace
 from jsonargparse.typing import NonNegativeInt
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, Timer, TQDMProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
@@ -20,6 +21,7 @@ from blurnet.training.callbacks import AtomicCheckpointIO, StepSeed, best_and_la
 from blurnet.training.classifier import Classifier
 from blurnet.training.export import export_model
 from blurnet.training.run_folder import SaveRunConfig, best_checkpoint, delete_run, last_checkpoint, loggers
+from blurnet.zoo.parse import parse_defenses
 
 DESCRIPTION = """Train a classifier with its defenses.
 
@@ -106,9 +108,23 @@ class TrainCLI(LightningCLI):
             action="store_true",
             help="Go on from checkpoints/last.ckpt in --out; start where there is none.",
         )
+        parser.add_argument(
+            "--defenses",
+            type=str,
+            default="",
+            help="More defenses, applied after the config's in this order, such as lgs,fixed_low_pass:kernel_size=5.",
+        )
         parser.add_argument("--overwrite", action="store_true", help="Delete the run that --out holds and start again.")
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments("data.classes", "model.classes", apply_on="instantiate")
+
+    def before_instantiate_classes(self) -> None:
+        """Move what --defenses names into the model's own list, which is what the saved config holds."""
+        settings = self.config[self.subcommand]
+        with one_line_errors("train.py"):
+            added = [Namespace(**vars(spec)) for spec in parse_defenses(settings.defenses)]  # type: ignore[no-untyped-call]
+        settings.defenses = ""
+        settings.model.defenses = [*_as_list(settings.model.defenses), *added]
 
     def instantiate_classes(self) -> None:
         """Make data, model and trainer; what is wrong with their arguments is said in one line."""
@@ -132,7 +148,7 @@ class TrainCLI(LightningCLI):
         self.timer = Timer(interval="epoch", verbose=False)
         callbacks: list[Callback] = [StepSeed(self._get(self.config, "seed_everything")), self.timer]
         if given.enable_checkpointing is not False:
-            callbacks.append(best_and_last(self.out / "checkpoints"))
+            callbacks += best_and_last(self.out / "checkpoints")
         if given.enable_progress_bar is not False:
             callbacks.append(TQDMProgressBar(refresh_rate=10))
         if given.logger is not False and not given.fast_dev_run:

@@ -45,6 +45,35 @@ def low_frequency_energy(x: Tensor, cutoff: float) -> Tensor:
     return _share(low, energy.sum((-2, -1)))
 
 
+def dct2(x: Tensor, band: int) -> Tensor:
+    """The lowest ``band`` x ``band`` coefficients of the orthonormal two-dimensional DCT-II.
+
+    x: maps (..., H, W), any real float. Returns (..., band, band). With ``band`` the side of square maps, it and
+    :func:`inverse_dct2` undo each other; with less, one after the other gives the nearest maps of low frequency.
+    """
+    height, width = _maps(x).shape[-2:]
+    return _dct_basis(height, band, x).mT @ x @ _dct_basis(width, band, x)
+
+
+def inverse_dct2(coefficients: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (..., H, W) whose lowest DCT coefficients (..., d, d) are these and whose others are 0.
+
+    The sum of squares of the maps is that of the coefficients.
+    """
+    rows, columns = _maps(coefficients).shape[-2:]
+    return _dct_basis(size[0], rows, coefficients) @ coefficients @ _dct_basis(size[1], columns, coefficients).mT
+
+
+def _dct_basis(size: int, band: int, like: Tensor) -> Tensor:
+    """The lowest ``band`` cosines of the orthonormal DCT-II on ``size`` points, as columns (size, band)."""
+    if not 1 <= band <= size:
+        raise ValueError(f"band must be from 1 to the {size} pixels of a side, got {band}")
+    places = (torch.arange(size, dtype=torch.float64) + 0.5) * (math.pi / size)
+    basis = torch.cos(places[:, None] * torch.arange(band)) * math.sqrt(2 / size)
+    basis[:, 0] /= math.sqrt(2)
+    return basis.to(like)
+
+
 def _maps(x: Tensor) -> Tensor:
     if not x.is_floating_point() or x.ndim < 2 or 0 in x.shape[-2:]:
         raise ValueError(f"maps must be float with shape (..., H, W), got {x.dtype} {tuple(x.shape)}")

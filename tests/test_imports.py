@@ -21,7 +21,7 @@ ROWS = (
     ("zoo",),
     ("training", "evaluation"),
     ("cli_shared",),
-    ("cli", "cli_train", "cli_evaluate"),
+    ("cli", "cli_train", "cli_evaluate", "cli_prepare"),
 )
 ROW = {part: row for row, parts in enumerate(ROWS) for part in parts}
 CLI = len(ROWS) - 1
@@ -32,6 +32,7 @@ LIGHTNING = {"data", "training", "evaluation", *ROWS[CLI], "cli_shared"}
 #: DESIGN, section 1, and what the README uses.
 PUBLIC = [
     *("insert_after", "insert_before", "first_conv", "penalties", "list_models", "load_model", "save_model"),
+    *("FGSM", "PGD", "Ball", "External"),
     *("LGS", "RP2", "LaVAN", "LearnedLowPass", "FixedLowPass", "TotalVariation", "Tikhonov"),
     *("Normalize", "LisaCNN", "GtsrbCNN"),
 ]

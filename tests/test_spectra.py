@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from blurnet.spectra import log_spectrum, low_frequency_energy, radial_energy
+from blurnet.spectra import dct2, inverse_dct2, log_spectrum, low_frequency_energy, radial_energy
 
 
 def test_log_spectrum_is_numpys(generator):
@@ -68,3 +68,24 @@ def test_bad_input():
         radial_energy(torch.zeros(4, 4), 0)
     with pytest.raises(ValueError, match=r"cutoff must be in \[0, 1\].*got 2"):
         low_frequency_energy(torch.zeros(4, 4), 2)
+
+
+def test_dct_is_scipys(generator):
+    dctn = pytest.importorskip("scipy.fft").dctn
+    x = torch.rand(2, 3, 6, 9, generator=generator, dtype=torch.float64)
+    want = dctn(x.numpy(), type=2, axes=(-2, -1), norm="ortho")[..., :4, :4]
+    np.testing.assert_allclose(dct2(x, 4).numpy(), want, atol=1e-12)
+
+
+def test_the_inverse_dct_undoes_it(generator):
+    x = torch.rand(2, 3, 8, 8, generator=generator)
+    torch.testing.assert_close(inverse_dct2(dct2(x, 8), (8, 8)), x)
+    z = torch.rand(2, 3, 3, 3, generator=generator)
+    torch.testing.assert_close(dct2(inverse_dct2(z, (8, 11)), 3), z)  # what is in the band stays
+    torch.testing.assert_close(inverse_dct2(z, (8, 11)).square().sum(), z.square().sum())
+
+
+def test_bands_beyond_the_side_raise():
+    for band in (0, 9):
+        with pytest.raises(ValueError, match=f"band must be from 1 to the 8 pixels of a side, got {band}"):
+            dct2(torch.rand(8, 12), band)

@@ -38,20 +38,33 @@ class Attack(ABC):
         Raises:
             TypeError, ValueError: bad images, labels or logits; the message shows what came.
         """
-        check_images(images)
-        check_labels(labels, n=len(images))
-        with attacking(model):
-            # Copies: tensors made in inference mode cannot be saved for a backward pass.
-            x, y = images.detach().clone(), labels.to(images.device, torch.int64, copy=True)
-            with torch.no_grad():
-                logits = model(x)
-            check_logits(logits, n=len(x))
-            check_labels(y, n=len(x), classes=logits.shape[1])
+        with prepared(model, images, labels) as (x, y):
             return self.run(model, x, y).detach()
 
     @abstractmethod
     def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
         """The attack itself, on checked input, with gradients enabled and the model in evaluation mode."""
+
+
+@contextmanager
+def prepared(model: Model, images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Everything a call does before an attack runs: copies of checked images and int64 labels, under `attacking`.
+
+    For attacks that have a second way in, such as ``detailed``.
+
+    Raises:
+        TypeError, ValueError: bad images, labels or logits; the message shows what came.
+    """
+    check_images(images)
+    check_labels(labels, n=len(images))
+    with attacking(model):
+        # Copies: tensors made in inference mode cannot be saved for a backward pass.
+        x, y = images.detach().clone(), labels.to(images.device, torch.int64, copy=True)
+        with torch.no_grad():
+            logits = model(x)
+        check_logits(logits, n=len(x))
+        check_labels(y, n=len(x), classes=logits.shape[1])
+        yield x, y
 
 
 @contextmanager

@@ -1,5 +1,8 @@
 """Losses of attacks, one value a sample."""
 
+from collections.abc import Callable
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -15,6 +18,85 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
     own = logits.gather(1, labels[:, None]).squeeze(1)
     others = logits.scatter(1, labels[:, None], float("-inf"))
     return own - others.amax(dim=1)
+
+
+def dlr(logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Tensor:
+    """Difference of logits ratio, (N,), to be maximised: unlike a margin it does not depend on the logits' scale.
+
+    Untargeted ``-(z_y - max_{i != y} z_i) / (z_(1) - z_(3))``; towards targets
+    ``-(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2)``, with z_(k) the k-th largest logit.
+
+    Args:
+        logits: (N, classes); at least 3 classes, 4 with targets.
+        labels: true classes (N,).
+        targets: classes to reach (N,), or None.
+
+    Raises:
+        ValueError: too few classes.
+
+    Source: Croce and Hein 2020 (AutoAttack), Eq. 6 and 7, with its 1e-12 in the denominator.
+    """
+    needed = 3 if targets is None else 4
+    if logits.shape[1] < needed:
+        raise ValueError(f"dlr: needs at least {needed} classes, got {logits.shape[1]}; use 'margin'")
+    top = logits.topk(needed, dim=1).values
+    if targets is None:
+        return -margin(logits, labels) / (top[:, 0] - top[:, 2] + 1e-12)
+    lead = (logits.gather(1, targets[:, None]) - logits.gather(1, labels[:, None])).squeeze(1)
+    return lead / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
+
+
+Loss = Literal["cross-entropy", "margin", "dlr"]
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, targets: Tensor | None) -> Tensor:
+    return cross_entropy(logits, labels) if targets is None else -cross_entropy(logits, targets)
+
+
+def _margin(logits: Tensor, labels: Tensor, targets: Tensor | None) -> Tensor:
+    return -margin(logits, labels) if targets is None else margin(logits, targets)
+
+
+#: What an attacker maximises, by name: logits (N, classes), labels (N,) and targets (N,) or None to (N,).
+LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
+    "cross-entropy": _cross_entropy,
+    "margin": _margin,
+    "dlr": dlr,
+}
+
+
+def check_loss(name: str, owner: str) -> None:
+    """Require the name of a loss.
+
+    Raises:
+        ValueError: unknown; the message lists what exists.
+    """
+    if name not in LOSSES:
+        raise ValueError(f"{owner} loss: expected one of {list(LOSSES)}, got {name!r}")
+
+
+def objective(name: str, logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Tensor:
+    """The loss called ``name``, to be maximised by the attacker, (N,).
+
+    "margin" is positive exactly where the attack has succeeded; "cross-entropy" and "dlr" order images otherwise.
+
+    Args:
+        name: a key of :data:`LOSSES`.
+        logits: (N, classes).
+        labels: true classes (N,); untargeted, the attacker flees from them.
+        targets: classes to reach (N,), or None for untargeted.
+
+    Raises:
+        ValueError: unknown name, or too few classes for "dlr".
+    """
+    check_loss(name, "objective")
+    return LOSSES[name](logits, labels, targets)
+
+
+def succeeded(logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Tensor:
+    """Where the attack has won, (N,) bool: another answer than the label, or with targets the target."""
+    answers = logits.detach().argmax(dim=1)
+    return answers != labels if targets is None else answers == targets
 
 
 def non_printability(colors: Tensor, printable: Tensor, mask: Tensor, *, relaxed: bool = False) -> Tensor:

@@ -1,6 +1,8 @@
 """What a user names on the command line, as values: classes, targets, transformations, masks, saved noise."""
 
+import math
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -8,6 +10,8 @@ from blurnet.attacks.eot import TRANSFORMATIONS, Transformation
 from blurnet.data.victims import Victims
 from blurnet.evaluation.campaign import Campaign, ReplayNoise, Target
 from blurnet.zoo.files import read_safetensors
+
+T = TypeVar("T", int, float)
 
 
 def match_classes(victims: Victims, classes: tuple[str, ...]) -> Victims:
@@ -33,6 +37,40 @@ def parse_targets(text: str, victims: Victims) -> tuple[Target, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         raise ValueError(f"--targets: expected all, untargeted, or numbers such as 12,3; got {text!r}") from None
+
+
+def parse_area(text: str) -> float | None:
+    """ "0.05", a patch's share of the image; or "mask", None.
+
+    Raises:
+        ValueError: something else, or a share outside (0, 1].
+    """
+    if text == "mask":
+        return None
+    area = parse_fraction(text, "--patch")
+    if not 0 < area <= 1:
+        raise ValueError(f"--patch: expected a share of the image above 0 and at most 1, or mask; got {text!r}")
+    return area
+
+
+def parse_fraction(text: str, option: str) -> float:
+    """ "0.03" or "8/255"; ValueError names the option."""
+    above, slash, below = text.partition("/")
+    try:
+        value = float(above) / (float(below) if slash else 1)
+    except (ValueError, ZeroDivisionError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{option}: expected a number such as 0.03 or 8/255; got {text!r}")
+    return value
+
+
+def parse_numbers(text: str, kind: type[T], option: str) -> list[T]:
+    """Numbers with commas, such as "0.01,0.05"; none where the text is empty. ValueError names the option."""
+    try:
+        return [kind(part) for part in text.split(",")] if text else []
+    except ValueError:
+        raise ValueError(f"{option}: expected numbers with commas, got {text!r}") from None
 
 
 def parse_eot(text: str) -> tuple[Transformation, ...]:

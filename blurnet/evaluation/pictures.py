@@ -33,8 +33,14 @@ BANDS = 12
 
 
 def draw_pictures(folder: Path, robustness: Robustness) -> list[Path]:
-    """Write the five pictures of the first campaign, spectra for its worst target; returns their paths."""
-    result, victims = robustness.results().attacks[0], robustness.victims
+    """Write the five pictures of the first campaign, spectra for its worst target; returns their paths.
+
+    Where nothing was attacked with one noise for all victims there are none.
+    """
+    victims, results = robustness.victims, robustness.results().attacks
+    if victims is None or not results:
+        return []
+    result = results[0]
     work = robustness.store.load(robustness.names[0], result.worst.target)
     clean, net = victims.images.cpu(), robustness.net.cpu()
     pair = (clean[:MOST], work.adversarial[:MOST])

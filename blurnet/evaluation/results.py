@@ -56,7 +56,7 @@ class Results:
     """Everything :class:`blurnet.evaluation.robustness.Robustness` measured."""
 
     clean: Rate | None  #: accuracy on the clean test set, None when none was given
-    victims_clean: Rate  #: accuracy on the unattacked victims
+    victims_clean: Rate | None  #: accuracy on the unattacked victims, None when there are none
     attacks: tuple[AttackResult, ...]
 
 

@@ -37,30 +37,47 @@ class Robustness(pl.LightningModule):
 
     Args:
         net: images in [0, 1] to logits, with one output for each of ``victims.classes``.
-        victims: what is attacked.
+        victims: what is attacked; None, with no campaigns, measures clean accuracy only.
         campaigns: the attacks.
         folder: output folder, existing.
+        attacked: what white-box attacks see in place of the net: its values with a surrogate's gradient; None: the
+            net itself.
+        classes: number of outputs, where there are no victims.
 
     Raises:
         TypeError, ValueError: bad victims, outputs that do not fit their classes, a target that is out of range
             or the true class of a victim.
     """
 
-    def __init__(self, net: nn.Module, victims: Victims, campaigns: Sequence[Campaign], folder: Path) -> None:
+    def __init__(
+        self,
+        net: nn.Module,
+        victims: Victims | None,
+        campaigns: Sequence[Campaign],
+        folder: Path,
+        *,
+        attacked: nn.Module | None = None,
+        classes: int = 0,
+    ) -> None:
         super().__init__()
         self.net, self.victims, self.campaigns = net.eval(), victims, tuple(campaigns)
+        self.attacked = net if attacked is None else attacked.eval()
         self.folder, self.store = Path(folder), Store(Path(folder))
-        self.before, self.before_confidence = check_victims(net, victims, self.campaigns)
-        self.identity = fingerprint(net)
-        # As a list entry a source is no submodule: it keeps its own state and is moved when it is used.
-        identities = [c.identity(net, victims.images, victims.labels) for c in self.campaigns]
-        self.names = [f"{c.name}-{key[:12]}" for c, key in zip(self.campaigns, identities, strict=True)]
+        self.classes = classes if victims is None else len(victims.classes)
+        self.identity, self.names = fingerprint(net), []
+        if victims is not None:
+            self.before, self.before_confidence = check_victims(net, victims, self.campaigns)
+            # As a list entry a source is no submodule: it keeps its own state and is moved when it is used.
+            identities = [c.identity(self.attacked, victims.images, victims.labels) for c in self.campaigns]
+            self.names = [f"{c.name}-{key[:12]}" for c, key in zip(self.campaigns, identities, strict=True)]
+        elif self.campaigns or classes < 1:
+            raise ValueError("without victims there can be no campaigns, and the number of classes must be given")
         self.jobs = [(i, chunk) for i, c in enumerate(self.campaigns) for chunk in c.chunks()]
-        self.accuracy = Accuracy(len(victims.classes))
+        self.accuracy = Accuracy(self.classes)
         self.tallies = [Tally(campaign.targets) for campaign in self.campaigns]
         self._registered = nn.ModuleList(self.tallies)  # so that they follow the module to its device
         self.clean = self._stored_clean()
-        self.attack_results: tuple[AttackResult, ...] | None = None
+        self.attack_results: tuple[AttackResult, ...] | None = None if self.campaigns else ()
         # More processes than chunks of targets leave some without work.
         self.allow_zero_length_dataloader_with_multiple_devices = True
 
@@ -69,8 +86,9 @@ class Robustness(pl.LightningModule):
         self.accuracy.reset()
         for tally in self.tallies:
             tally.reset()
-        confidence, prediction = self.predict(self.victims.images.to(self.device))
-        self.before, self.before_confidence = prediction.cpu(), confidence.cpu()
+        if self.victims is not None:
+            confidence, prediction = self.predict(self.victims.images.to(self.device))
+            self.before, self.before_confidence = prediction.cpu(), confidence.cpu()
 
     def job_loader(self, rank: int = 0, world: int = 1) -> DataLoader[int]:
         """The chunks of targets that fall to one of ``world`` processes."""
@@ -87,7 +105,7 @@ class Robustness(pl.LightningModule):
         if not isinstance(batch, int):
             images, labels = batch
             check_images(images)
-            check_labels(labels, n=len(images), classes=len(self.victims.classes))
+            check_labels(labels, n=len(images), classes=self.classes)
             self.accuracy.update(self.net(images).argmax(1), labels)
             return
         number, targets = self.jobs[batch]
@@ -117,18 +135,25 @@ class Robustness(pl.LightningModule):
         """What was measured; RuntimeError before all targets are done."""
         if self.attack_results is None:
             raise RuntimeError("not all targets are evaluated yet: run trainer.test(robustness) first")
+        if self.victims is None:
+            return Results(self.clean, None, ())
         correct = int((self.before == self.victims.labels.cpu()).sum())
         return Results(self.clean, Rate(correct, len(self.before)), self.attack_results)
 
     def _attack(self, number: int, targets: tuple[Target, ...]) -> None:
-        campaign = self.campaigns[number]
-        images, labels = self.victims.images.to(self.device), self.victims.labels.to(self.device)
-        source = self.net if campaign.source is None else campaign.source.to(self.device).eval()
+        campaign, victims = self.campaigns[number], self._attacked_victims()
+        images, labels = victims.images.to(self.device), victims.labels.to(self.device)
+        source = self.attacked if campaign.source is None else campaign.source.to(self.device).eval()
         with attacking(source):  # outside inference mode, which Trainer.test switches on
             found = campaign.attack.against(source, images.clone(), labels.clone(), targets)
         for target, adversarial, noise in zip(targets, found.adversarial, found.noise, strict=True):
             confidence, prediction = self.predict(adversarial)
             self.store.save(self.names[number], target, TargetWork(adversarial, noise, prediction, confidence))
+
+    def _attacked_victims(self) -> Victims:
+        if self.victims is None:
+            raise RuntimeError("there are no victims")
+        return self.victims
 
     def predict(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Confidence and prediction (N,) of the evaluated net."""
@@ -141,7 +166,8 @@ class Robustness(pl.LightningModule):
     def _count(self, number: int, target: Target, work: TargetWork) -> None:
         before, after = self.before.to(self.device), work.prediction.to(self.device)
         # Distances on the CPU: a sum does not depend on the device that a target happened to fall to.
-        self.tallies[number].count(target, before, after, self.victims.images.cpu(), work.adversarial)
+        clean = self._attacked_victims().images.cpu()
+        self.tallies[number].count(target, before, after, clean, work.adversarial)
 
     def _attack_result(self, number: int) -> AttackResult | None:
         campaign, targets = self.campaigns[number], self.tallies[number].results()

@@ -11,8 +11,12 @@ from torch import Tensor
 from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
+from blurnet.data.seeds import seed_from
 from blurnet.layers.penalties import penalties
-from blurnet.training.optimizers import OptimizerName, ScheduleName, make_optimizer, make_schedule
+from blurnet.training.adversarial import FastTraining
+from blurnet.training.guard import OverfittingGuard
+from blurnet.training.objectives import ObjectiveSpec, make_objective
+from blurnet.training.optimizers import OptimizerName, ScheduleName, check_warmup, make_optimizer, make_schedule
 from blurnet.zoo.build import build
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
 
@@ -22,8 +26,9 @@ Batch = tuple[Tensor, Tensor]
 class Classifier(pl.LightningModule):
     """Trains a net on batches of images (N, 3, H, W) in [0, 1] and labels (N,).
 
-    The loss is cross entropy plus the penalties of the net's layers, each logged by name. Hyperparameters are not
-    saved with the checkpoint: a .ckpt resumes its own run, a .safetensors ships (see :func:`export_model`).
+    The loss is that of the objective (cross entropy, unless another is named) plus the penalties of the net's layers,
+    each logged by name. Hyperparameters are not saved with the checkpoint: a .ckpt resumes its own run, a .safetensors
+    ships (see :func:`export_model`).
 
     Args:
         classes: class names in output order. On the command line they come from the data.
@@ -31,18 +36,21 @@ class Classifier(pl.LightningModule):
         net_args: arguments of the net, such as dropout and input_dropout of lisa_cnn.
         defenses: layers to insert, each with its name, its place (after or before a named layer; neither: on the
             input) and its arguments.
+        objective: what is minimised, by name, with its arguments; see
+            :data:`~blurnet.training.objectives.OBJECTIVES`. None is natural training.
         weights: a local .safetensors file to start from. It holds the plain net: defenses are inserted afterwards.
         optimizer: "sgd" (Nesterov), "adam" or "adadelta".
         lr: learning rate; the highest one of a one-cycle or cosine schedule.
         weight_decay: L2 weight decay.
         momentum: of SGD, or beta 1 of Adam.
         schedule: "one-cycle", "cosine" or "constant", over all steps of the run.
+        warmup: share of all steps over which the rate of "cosine" rises from 0.
         label_smoothing: share of the target mass spread over all classes.
         channels_last: keep maps channels last in memory: faster convolutions, same net.
         compile: run the net through torch.compile.
 
     Raises:
-        ValueError: no classes, unknown names, or weights that do not fit the net.
+        ValueError: no classes, unknown names, bad arguments, or weights that do not fit the net.
     """
 
     def __init__(
@@ -51,24 +59,28 @@ class Classifier(pl.LightningModule):
         net: str = "lisa_cnn",
         net_args: dict[str, Any] | None = None,
         defenses: list[DefenseSpec] | None = None,
+        objective: ObjectiveSpec | None = None,
         weights: str | None = None,
         optimizer: OptimizerName = "sgd",
         lr: float = 0.02,
         weight_decay: float = 5e-4,
         momentum: float = 0.9,
         schedule: ScheduleName = "one-cycle",
+        warmup: float = 0.0,
         label_smoothing: float = 0.0,
         channels_last: bool = True,
         compile: bool = False,
     ) -> None:
         super().__init__()
         self.spec = ModelSpec(net, list(classes), list(defenses or ()), dict(net_args or {}))
+        self.objective_spec = objective or ObjectiveSpec()
+        self.objective = make_objective(self.objective_spec, label_smoothing)
         self.weights = weights
         self.net = build(self.spec, weights)
         self.optimizer_settings = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
         self.optimizer_name: OptimizerName = optimizer
         self.schedule_name: ScheduleName = schedule
-        self.label_smoothing = label_smoothing
+        self.warmup = check_warmup(schedule, warmup)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.net.to(memory_format=self.memory_format)
         if compile:
@@ -85,11 +97,12 @@ class Classifier(pl.LightningModule):
         return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Cross entropy plus penalties of one batch. Logs are means over the epoch: nothing is read back here."""
+        """The objective plus penalties of one batch. Logs are means over the epoch: nothing is read back here."""
         images, labels = batch
-        logits = self(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        logs = {"train/cross_entropy": loss.detach()}
+        images = images.contiguous(memory_format=self.memory_format)
+        # The net itself, not the wrapper of a strategy: an attack inside must not start its communication.
+        loss, logits = self.objective.loss(self.net, images, labels, self._generator(images, batch_idx))
+        logs = {f"train/{self.objective.log_name}": loss.detach()}
         for name, penalty in penalties(self.net).items():
             loss = loss + penalty
             logs[f"train/penalty/{name}"] = penalty.detach()
@@ -98,8 +111,19 @@ class Classifier(pl.LightningModule):
         self.train_accuracy.update(logits.detach(), labels)
         return loss
 
+    def _generator(self, images: Tensor, batch_idx: int) -> torch.Generator:
+        """What an objective draws from: a function of seed and position in the run, so that a resume is exact."""
+        key = seed_from("objective", torch.initial_seed(), self.current_epoch, batch_idx, self.global_rank)
+        return torch.Generator(images.device).manual_seed(key)
+
+    def configure_callbacks(self) -> list[pl.Callback]:
+        """The guard of fast adversarial training, where it is asked for."""
+        if isinstance(self.objective, FastTraining) and self.objective.guard is not None:
+            return [OverfittingGuard(self.objective.radius, self.objective.guard)]
+        return []
+
     def on_train_epoch_end(self) -> None:
-        """Log the training accuracy (of the augmented batches, as the weights moved)."""
+        """Log the training accuracy (of the augmented or attacked batches, as the weights moved)."""
         self.log("train/accuracy", self.train_accuracy)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -130,7 +154,7 @@ class Classifier(pl.LightningModule):
         optimizer = make_optimizer(self.optimizer_name, self.parameters(), **self.optimizer_settings)
         needed = self.schedule_name != "constant"  # counting the steps sets up the data
         steps = int(self.trainer.estimated_stepping_batches) if needed else 0
-        schedule = make_schedule(self.schedule_name, optimizer, steps)
+        schedule = make_schedule(self.schedule_name, optimizer, steps, self.warmup)
         if schedule is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -68,17 +69,32 @@ def _describe(data: SignData) -> str:
 
 def _defense(classifier: Classifier, data: SignData) -> str:
     names = [defense.name for defense in classifier.spec.defenses] + ["gaussian_noise"] * (data.noise > 0)
-    return "+".join(names) or "none"
+    names += [classifier.objective_spec.name] * (classifier.objective_spec.name != "natural")
+    return "+".join(dict.fromkeys(names)) or "none"
 
 
 def _title(classifier: Classifier, data: SignData) -> str:
-    parts = [_phrase(defense) for defense in classifier.spec.defenses]
+    parts = _phrases(classifier.spec.defenses)
+    if classifier.objective_spec.name != "natural":
+        parts.append(f"{classifier.objective_spec.name}({_arguments(classifier.objective_spec.args)}) training")
     if data.noise > 0:
         parts.append(f"gaussian noise augmentation {data.noise:g}")
     return f"{classifier.spec.net} with {' and '.join(parts) or 'no defense'}"
 
 
+def _phrases(defenses: list[DefenseSpec]) -> list[str]:
+    """A phrase for each defense; a block that stands in many places is told once."""
+    alike: dict[str, list[DefenseSpec]] = {}
+    for defense in defenses:
+        arguments = {name: value for name, value in defense.args.items() if name != "channels"}
+        alike.setdefault(f"{defense.name}({_arguments(arguments)})", []).append(defense)
+    return [_phrase(same[0]) if len(same) == 1 else f"{text} at {len(same)} places" for text, same in alike.items()]
+
+
 def _phrase(defense: DefenseSpec) -> str:
-    arguments = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in defense.args.items())
     place = f"after {defense.after}" if defense.after else f"before {defense.before}" if defense.before else "on input"
-    return f"{defense.name}({arguments}) {place}"
+    return f"{defense.name}({_arguments(defense.args)}) {place}"
+
+
+def _arguments(args: dict[str, Any]) -> str:
+    return ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in args.items())

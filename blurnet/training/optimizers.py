@@ -1,10 +1,11 @@
 """Optimizers and learning-rate schedules by name."""
 
+import math
 from collections.abc import Iterable
 from typing import Literal
 
 from torch import nn, optim
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
 
 OptimizerName = Literal["sgd", "adam", "adadelta"]
 ScheduleName = Literal["one-cycle", "cosine", "constant"]
@@ -35,15 +36,18 @@ def make_optimizer(
     raise ValueError(f"optimizer: expected sgd, adam or adadelta, got {name!r}")
 
 
-def make_schedule(name: ScheduleName, optimizer: optim.Optimizer, steps: int) -> LRScheduler | None:
+def make_schedule(
+    name: ScheduleName, optimizer: optim.Optimizer, steps: int, warmup: float = 0.0
+) -> LRScheduler | None:
     """The schedule called ``name`` over ``steps`` optimizer steps, to be stepped after each; None for "constant".
 
     "one-cycle" rises to the optimizer's lr over the first 30 % and anneals to almost 0 (momentum is left alone);
-    "cosine" starts at lr.
+    "cosine" starts at lr, or with ``warmup`` rises to it in equal steps over that share of all, and falls to 0.
 
     Raises:
-        ValueError: unknown name, or no positive number of steps.
+        ValueError: unknown name, no positive number of steps, or a warm-up that the schedule cannot have.
     """
+    check_warmup(name, warmup)
     if name == "constant":
         return None
     if steps < 1:
@@ -52,5 +56,22 @@ def make_schedule(name: ScheduleName, optimizer: optim.Optimizer, steps: int) ->
         rates = [group["lr"] for group in optimizer.param_groups]
         return OneCycleLR(optimizer, rates, total_steps=steps, cycle_momentum=False)
     if name == "cosine":
+        rising = round(warmup * steps)
+        if rising:
+            return LambdaLR(optimizer, lambda step: _warm_cosine(step, rising, steps))
         return CosineAnnealingLR(optimizer, T_max=steps)
     raise ValueError(f"schedule: expected one-cycle, cosine or constant, got {name!r}")
+
+
+def check_warmup(name: ScheduleName, warmup: float) -> float:
+    """Require a share in [0, 1), and 0 but for "cosine"; returns it. ValueError otherwise."""
+    if not 0 <= warmup < 1 or (warmup and name != "cosine"):
+        raise ValueError(f"warmup: expected a share in [0, 1), above 0 with schedule cosine only, got {warmup!r}")
+    return warmup
+
+
+def _warm_cosine(step: int, rising: int, steps: int) -> float:
+    """Share of the full rate at a step, counted from 0."""
+    if step < rising:
+        return (step + 1) / rising
+    return (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising))) / 2

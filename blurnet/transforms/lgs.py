@@ -1,63 +1,98 @@
 """Local gradients smoothing: darken the image where its gradients crowd."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from blurnet.bpda import bpda
 from blurnet.checks import check_images
+from blurnet.transforms.base import Transform
+from blurnet.transforms.lgs_fast import lgs_fast
+from blurnet.transforms.lgs_formula import lgs_formula
+from blurnet.transforms.lgs_settings import Gate, Maps, Padding, Settings
+from blurnet.transforms.stencils import Stencil
 
 
 def lgs(
     x: Tensor,
-    smoothing: float = 2.3,
+    smoothing: float | Tensor = 2.3,
     block: int | None = None,
     overlap: int | None = None,
-    threshold: float = 0.1,
+    threshold: float | Tensor = 0.1,
     temperature: float = 0.05,
+    *,
+    maps: Maps = "gray",
+    stencil: Stencil = "forward",
+    padding: Padding = "reflect",
+    gate: Gate = "hard",
+    low_pass: int = 0,
 ) -> Tensor:
     """Suppress the regions in which gradients are dense, as localized adversarial noise makes them.
 
-    The gradient magnitude of the gray image (Eq. 5) is scaled to [0, 1] per image (Eq. 6), kept inside the windows
-    whose mean exceeds ``threshold`` (Eq. 8), and the image is multiplied by ``1 - clip(smoothing * gradient, 0, 1)``
-    (Eq. 7). An image without gradients comes back unchanged. No image's result depends on its batch.
+    The gradient magnitude (Eq. 5) is scaled to [0, 1] per image (Eq. 6), kept inside the windows whose mean exceeds
+    ``threshold`` (Eq. 8), and the image is multiplied by ``1 - clip(smoothing * gradient, 0, 1)`` (Eq. 7). An image
+    whose gradients are all alike comes back unchanged. No image's result depends on its batch, and the numbers are
+    the same with and without a recorded gradient.
 
-    Where the paper is silent, this is the reading: gray is the mean over channels; gradients are forward differences
-    (at the last row and column the one before); windows at the right and bottom border are partial, their mean
-    taken over the pixels they have, so that no strip is left unprotected; a pixel counts if any window over it does.
+    Where the paper is silent: a pixel counts if any window over it does, which equals averaging the kept windows as
+    other code does; windows begin at the first pixel, every ``block - overlap``.
 
     Args:
-        x: images (N, C, H, W) in [0, 1], at least 2 x 2 pixels, before any normalisation.
-        smoothing: the paper's lambda, 0 (identity) and up; the paper tries 1.5 to 2.3.
+        x: images (N, C, H, W) in [0, 1], at least 2 x 2 pixels, before any normalisation; any number of channels.
+        smoothing: the paper's lambda, 0 (identity) and up; the paper tries 1.5 to 2.3. May be a tensor to learn.
         block: side of the windows in pixels, at most the image's shorter side. None: the paper's 15, and on images
-            whose shorter side is below 60 pixels a quarter of that side (8 at 32 x 32).
+            whose shorter side is below 75 pixels a fifth of that side (6 at 32 x 32), at least 2.
         overlap: pixels that neighbouring windows share, below ``block``. None: a third of the block, as 5 of 15.
-        threshold: mean of the scaled gradient above which a window is kept, the paper's gamma.
-        temperature: the gate's gradient is that of ``sigmoid((mean - threshold) / temperature)``, averaged over the
-            windows at a pixel, straight through its hard value; 0 gives none, which is exact except at the threshold.
+        threshold: mean of the scaled gradient above which a window is kept, the paper's gamma. May be a tensor.
+        temperature: of the gate ``sigmoid((mean - threshold) / temperature)``. The hard gate takes its gradient from
+            it straight through, averaged over the windows at a pixel; 0 gives the gate none, which is exact except
+            at the threshold.
+        maps: gradients of the mean over channels ("gray"), or of each channel, which then darkens by its own; scaled
+            and averaged in the windows over all channels of an image ("channel").
+        stencil: "forward" difference, the last one repeated; "central" as numpy.gradient; "sobel" as scipy.
+        padding: "reflect" continues the gradient at the right and the lower border until the windows reach it. With
+            "none" (the published code) the strip that whole windows leave, 4 pixels at 299, is not protected.
+        gate: "hard" as published, or "soft": smooth everywhere, the probability that any window at a pixel is kept,
+            which becomes the hard gate as the temperature goes to 0.
+        low_pass: size in pixels, odd, of a Gaussian that the kept regions pass before they are darkened, as the
+            paper's section 6 suggests; 0 for none.
 
     Returns:
-        Images (N, C, H, W) in [0, 1].
+        Images (N, C, H, W) in [0, 1], in the dtype of ``x``.
 
     Raises:
         TypeError, ValueError: bad images or settings.
 
     Source: Naseer et al. 2019, "Local Gradients Smoothing", Eq. 5-8.
     """
-    _check_settings(smoothing, block, overlap, threshold, temperature)
-    if not torch.compiler.is_compiling():
+    settings = Settings(smoothing, block, overlap, threshold, temperature, maps, stencil, padding, gate, low_pass)
+    if torch.compiler.is_compiling():  # a compiler fuses the formula better than the passes in place
+        return lgs_formula(x, settings, settings.windows(x.shape))
+    check_images(x[:1] if x.ndim == 4 else x, channels=None)  # the rest is checked chunk by chunk
+    windows = settings.windows(x.shape)
+    if gate == "soft":
         check_images(x, channels=None)
-    side = min(x.shape[-2:])
-    block = min(15, max(side // 4, 2)) if block is None else block
-    overlap = block // 3 if overlap is None else overlap
-    if side < 2 or block > side or overlap >= block:
-        raise ValueError(f"lgs: block {block} with overlap {overlap} does not fit images {tuple(x.shape)}")
-    gradient = _scaled(_magnitude(x.mean(dim=1, keepdim=True)))
-    dense = _dense(gradient, block, block - overlap, threshold, temperature)
-    return x * (1 - (smoothing * gradient * dense).clamp(max=1))
+        return lgs_formula(x, settings, windows)
+    with torch.no_grad():
+        value = lgs_fast(x, settings, windows)
+    learned = any(isinstance(t, Tensor) and t.requires_grad for t in (smoothing, threshold))
+    if not (torch.is_grad_enabled() and (x.requires_grad or learned)):
+        return value
+    return bpda(value, lgs_formula(x, settings, windows))
 
 
-class LGS(nn.Module):
-    """:func:`lgs` as a module, to stand in front of a net; arguments and images as there."""
+class LGS(Transform):
+    """:func:`lgs` as a module, to stand in front of a net; arguments and images as there.
+
+    Differentiable: its own gradient is that of Eq. 5-7, exact, with the gate passed straight through, and an
+    adaptive attacker uses the same.
+
+    Args:
+        smoothing, block, overlap, threshold, temperature, maps, stencil, padding, gate, low_pass: see :func:`lgs`.
+        trainable: make smoothing and threshold parameters, which learn through the images that follow. A smoothing
+            that falls below 0 acts as 0.
+    """
+
+    differentiable = True
 
     def __init__(
         self,
@@ -66,61 +101,42 @@ class LGS(nn.Module):
         overlap: int | None = None,
         threshold: float = 0.1,
         temperature: float = 0.05,
+        *,
+        maps: Maps = "gray",
+        stencil: Stencil = "forward",
+        padding: Padding = "reflect",
+        gate: Gate = "hard",
+        low_pass: int = 0,
+        trainable: bool = False,
     ) -> None:
         super().__init__()
-        _check_settings(smoothing, block, overlap, threshold, temperature)
-        self.smoothing, self.block, self.overlap = smoothing, block, overlap
-        self.threshold, self.temperature = threshold, temperature
+        Settings(smoothing, block, overlap, threshold, temperature, maps, stencil, padding, gate, low_pass)
+        self.smoothing: float | Tensor = nn.Parameter(torch.tensor(smoothing)) if trainable else smoothing
+        self.threshold: float | Tensor = nn.Parameter(torch.tensor(threshold)) if trainable else threshold
+        self.block, self.overlap, self.temperature = block, overlap, temperature
+        self.maps, self.stencil, self.padding = maps, stencil, padding
+        self.gate, self.low_pass, self.trainable = gate, low_pass, trainable
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0, 1] to the same shape and range."""
-        return lgs(x, self.smoothing, self.block, self.overlap, self.threshold, self.temperature)
+        return lgs(
+            x,
+            self.smoothing,
+            self.block,
+            self.overlap,
+            self.threshold,
+            self.temperature,
+            maps=self.maps,
+            stencil=self.stencil,
+            padding=self.padding,
+            gate=self.gate,
+            low_pass=self.low_pass,
+        )
 
     def extra_repr(self) -> str:
         """The arguments, for ``print(net)``."""
-        return f"smoothing={self.smoothing:g}, block={self.block}, overlap={self.overlap}, threshold={self.threshold:g}"
-
-
-def _magnitude(gray: Tensor) -> Tensor:
-    """Gradient magnitude of (N, 1, H, W) by forward differences, the last one repeated; same shape."""
-    across = F.pad(gray.diff(dim=-1), (0, 1, 0, 0), mode="replicate")
-    down = F.pad(gray.diff(dim=-2), (0, 0, 0, 1), mode="replicate")
-    square = across.square() + down.square()
-    # The square root has an infinite slope at 0: flat pixels take gradient 0.
-    return torch.where(square > 0, torch.where(square > 0, square, 1.0).sqrt(), 0.0)
-
-
-def _scaled(magnitude: Tensor) -> Tensor:
-    """Each image's magnitude scaled to [0, 1]; 0 for an image whose gradients differ by rounding errors only."""
-    low, high = magnitude.amin(dim=(-2, -1), keepdim=True), magnitude.amax(dim=(-2, -1), keepdim=True)
-    flat = high - low <= 8 * torch.finfo(magnitude.dtype).eps
-    return torch.where(flat, 0.0, (magnitude - low) / torch.where(flat, 1.0, high - low))
-
-
-def _dense(gradient: Tensor, block: int, stride: int, threshold: float, temperature: float) -> Tensor:
-    """1 at the pixels under any window whose mean exceeds the threshold, else 0; (N, 1, H, W)."""
-    mean = F.avg_pool2d(gradient, block, stride, ceil_mode=True, count_include_pad=False)
-    dense = (_spread((mean > threshold).to(gradient), block, stride, gradient) > 0).to(gradient)
-    if temperature > 0 and torch.is_grad_enabled():
-        gate = torch.sigmoid((mean - threshold) / temperature)
-        soft = _spread(gate, block, stride, gradient) / _spread(torch.ones_like(gate), block, stride, gradient)
-        dense = dense + (soft - soft.detach())
-    return dense
-
-
-def _spread(values: Tensor, block: int, stride: int, like: Tensor) -> Tensor:
-    """Each pixel's sum over the windows that cover it, one value a window; the shape of ``like``."""
-    total = F.conv_transpose2d(values, values.new_ones(1, 1, block, block), stride=stride)
-    return total[..., : like.shape[-2], : like.shape[-1]]
-
-
-def _check_settings(
-    smoothing: float, block: int | None, overlap: int | None, threshold: float, temperature: float
-) -> None:
-    for name, value in {"smoothing": smoothing, "threshold": threshold, "temperature": temperature}.items():
-        if not 0 <= value < float("inf"):
-            raise ValueError(f"lgs {name}: expected a finite number from 0, got {value!r}")
-    if block is not None and block < 1:
-        raise ValueError(f"lgs block: expected a positive number of pixels, got {block!r}")
-    if overlap is not None and (overlap < 0 or (block is not None and overlap >= block)):
-        raise ValueError(f"lgs overlap: expected from 0 to below the block {block}, got {overlap!r}")
+        smoothing, threshold = (float(torch.as_tensor(v).detach()) for v in (self.smoothing, self.threshold))
+        shown = f"smoothing={smoothing:g}, block={self.block}, overlap={self.overlap}"
+        shown += f", threshold={threshold:g}, maps={self.maps!r}, stencil={self.stencil!r}"
+        shown += f", padding={self.padding!r}, gate={self.gate!r}, low_pass={self.low_pass}"
+        return shown + (", trainable=True" if self.trainable else "")

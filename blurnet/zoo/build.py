@@ -7,7 +7,7 @@ looked up in these tables and arguments are checked against the constructor's si
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,14 @@ import torch
 import torchvision
 from torch import nn
 
+from blurnet.layers.denoise import FeatureDenoise
 from blurnet.layers.insert import insert_after, insert_before
 from blurnet.layers.lowpass import FixedLowPass, LearnedLowPass
 from blurnet.layers.penalties import Tikhonov, TotalVariation
 from blurnet.nets.gtsrb_cnn import GtsrbCNN
 from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.nets.vision import timm_net, torchvision_net
+from blurnet.transforms.base import Transform
 from blurnet.transforms.lgs import LGS
 from blurnet.zoo.files import load_weights
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
@@ -48,6 +50,7 @@ LIBRARIES: dict[str, Callable[..., nn.Module]] = {"torchvision": torchvision_net
 
 #: Defenses that take maps of any range: in front of the net or anywhere inside.
 LAYERS: dict[str, Callable[..., nn.Module]] = {
+    "feature_denoise": FeatureDenoise,
     "fixed_low_pass": FixedLowPass,
     "learned_low_pass": LearnedLowPass,
     "tikhonov": Tikhonov,
@@ -55,9 +58,11 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
 }
 
 #: Defenses that take images in [0, 1]: in front of the net only.
-TRANSFORMS: dict[str, Callable[..., nn.Module]] = {"lgs": LGS}
+TRANSFORMS: dict[str, Callable[..., Transform]] = {
+    "lgs": LGS,
+}
 
-DEFENSES = LAYERS | TRANSFORMS
+DEFENSES: dict[str, Callable[..., nn.Module]] = {**LAYERS, **TRANSFORMS}
 
 
 def build(spec: ModelSpec, weights: str | os.PathLike[str] | None = None) -> nn.Module:
@@ -65,8 +70,8 @@ def build(spec: ModelSpec, weights: str | os.PathLike[str] | None = None) -> nn.
 
     Args:
         spec: net, classes and defenses. A defense without a place stands in front: the result is then a Sequential
-            of the input defenses (children named as in the spec) and "net". ``learned_low_pass`` finds its number
-            of channels from its place where ``args`` does not give it.
+            of the input defenses (children named as in the spec) and "net". ``learned_low_pass`` and
+            ``feature_denoise`` find their number of channels from their place where ``args`` does not give it.
         weights: starting weights of the undefended net, loaded before anything is inserted: a .safetensors file,
             or for library nets a name such as "DEFAULT". Not part of a spec, which names no files.
 
@@ -88,6 +93,25 @@ def build(spec: ModelSpec, weights: str | os.PathLike[str] | None = None) -> nn.
     for (side, layer), modules in sorted(places.items(), key=lambda item: -item[0][1].count(".")):
         net = (insert_after if side == "after" else insert_before)(net, layer, *modules)
     return nn.Sequential(OrderedDict([*front.items(), ("net", net)])) if front else net
+
+
+def make_transforms(defenses: Iterable[DefenseSpec]) -> tuple[Transform, ...]:
+    """The input transformations that specs describe, for :func:`blurnet.transforms.base.defend` and any model.
+
+    Raises:
+        ValueError: unknown or no input transformation (lists what exists), a place, or unknown arguments.
+        TypeError: an argument of the wrong type.
+    """
+    made = []
+    for defense in defenses:
+        if defense.name not in TRANSFORMS:
+            there = ", ".join(sorted(TRANSFORMS))
+            raise ValueError(f"{defense.name!r} is no input transformation; there are: {there}")
+        if defense.after or defense.before:
+            raise ValueError(f"defense {defense.name!r} takes images: leave out after and before, got {defense}")
+        constructor = TRANSFORMS[defense.name]
+        made.append(constructor(**check_arguments(constructor, defense.args, f"defense {defense.name!r}: args")))
+    return tuple(made)
 
 
 def build_net(spec: ModelSpec, weights: str | os.PathLike[str] | None = None) -> nn.Module:
@@ -115,10 +139,10 @@ def build_net(spec: ModelSpec, weights: str | os.PathLike[str] | None = None) ->
 def _defense(defense: DefenseSpec, net: nn.Module, spec: ModelSpec) -> nn.Module:
     if defense.name not in DEFENSES:
         raise ValueError(f"unknown defense {defense.name!r}; there are: {', '.join(sorted(DEFENSES))}")
-    if defense.name in TRANSFORMS and (defense.after or defense.before):
-        raise ValueError(f"defense {defense.name!r} takes images: leave out after and before, got {defense}")
+    if defense.name in TRANSFORMS:
+        return make_transforms([defense])[0]
     constructor, args = DEFENSES[defense.name], defense.args
-    if constructor is LearnedLowPass and "channels" not in args:
+    if constructor in (LearnedLowPass, FeatureDenoise) and "channels" not in args:
         args = {**args, "channels": _channels(defense, net, spec)}
     return constructor(**check_arguments(constructor, args, f"defense {defense.name!r}: args"))
 

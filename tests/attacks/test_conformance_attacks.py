@@ -1,4 +1,8 @@
-"""One suite for every attack: enrol one by a line in ATTACKS."""
+"""One suite for every attack: enrol one by a line in ATTACKS.
+
+``"name": Case(lambda m: MyAttack(..., m))`` is a masked attack; ``budget=InBall(ball)`` or ``InSquare(side)`` says that
+something else binds it. What of the suite does not apply is said in its Case.
+"""
 
 import copy
 import dataclasses
@@ -8,25 +12,53 @@ from typing import Any
 
 import pytest
 import torch
+from budgets import Budget, InBall, InSquare, UnderMask
 from torch import Tensor, nn
 
+from blurnet.attacks.autopatch import AutoPatch
 from blurnet.attacks.base import Attack
 from blurnet.attacks.eot import Brightness, Noise, Perspective, Rotation
+from blurnet.attacks.gradient import FGSM, PGD
 from blurnet.attacks.lavan import LaVAN
+from blurnet.attacks.location import BestLocation
+from blurnet.attacks.low_frequency import LowFrequency
+from blurnet.attacks.patch_pgd import PatchPGD
+from blurnet.attacks.penalty import BlockGradient, WithPenalty
 from blurnet.attacks.rp2 import RP2
+from blurnet.attacks.settings import replace_inside
+from blurnet.balls import Ball
 
 MOVES = (Rotation(5), Perspective(0.03), Brightness(0.9, 1.1), Noise(0.01))
 COLORS = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 1]])
+
+
+STEPS = 40
+UNDER_MASK = UnderMask()
 
 
 @dataclass
 class Case:
     """An attack; what of the suite does not apply to it is said here, with the reason."""
 
-    make: Callable[[Tensor], Attack]
+    make: Callable[[Tensor], Attack]  #: from the problem's mask (16, 16), which an attack without masks leaves
+    budget: Budget = UNDER_MASK  #: what it may change
     per_sample: bool = True  #: False: one noise for the set, so that companions matter
     breaks: float = 0.8  #: share of the undefended net's answers it must alter
     monotone: bool = True  #: False: success while it runs is judged under random transformations
+    steps: str | None = "steps"  #: its setting for how long it works; None: it has none
+    enough: int = STEPS  #: so many of them break the net
+    draws: bool = True  #: False: nothing is random, so that every seed gives the same
+
+
+LINF, L2, L1 = Ball("linf", 0.1), Ball("l2", 1.5), Ball("l1", 15.0)
+
+
+def pgd(ball: Ball = LINF, **settings: Any) -> Case:
+    return Case(lambda _: PGD(ball, **settings), InBall(ball), monotone="transformations" not in settings)
+
+
+def fgsm(ball: Ball = LINF, breaks: float = 0.8, **settings: Any) -> Case:
+    return Case(lambda _: FGSM(ball, **settings), InBall(ball), breaks=breaks, steps=None, draws=False)
 
 
 ATTACKS = {
@@ -39,19 +71,52 @@ ATTACKS = {
     "rp2-high-resolution": Case(lambda m: RP2(0, m, size=40, lr=0.3), per_sample=False),
     "rp2-restarts": Case(lambda m: RP2(0, m, restarts=2), per_sample=False),
     "rp2-transformed": Case(lambda m: RP2(0, m, transformations=MOVES), per_sample=False, monotone=False),
+    "autopatch-mask": Case(lambda m: AutoPatch(mask=m, budget="quick"), steps=None),
     "lavan": Case(lambda m: LaVAN(0, m)),
     "lavan-second": Case(lambda m: LaVAN("second", m)),
     "lavan-least-likely": Case(lambda m: LaVAN("least-likely", m)),
     "lavan-untargeted": Case(lambda m: LaVAN(None, m)),
     "lavan-raw-gradient": Case(lambda m: LaVAN(0, m, sign=False, lr=0.5)),
+    "lavan-random": Case(lambda m: LaVAN("random", m)),
+    "lavan-network": Case(lambda m: LaVAN(None, m, domain="network")),
+    "patch-pgd": Case(lambda m: PatchPGD(m)),
+    "patch-pgd-sign": Case(lambda m: PatchPGD(m, optimizer="sign", loss="cross-entropy")),
+    "patch-pgd-adam-target": Case(lambda m: PatchPGD(m, 0, optimizer="adam", lr=0.1)),
+    "patch-pgd-dlr": Case(lambda m: PatchPGD(m, "second", loss="dlr")),
+    "patch-pgd-all-steps": Case(lambda m: PatchPGD(m, "least-likely", stop=False)),
+    "patch-pgd-transformed": Case(lambda m: PatchPGD(m, eot_samples=3, transformations=MOVES), monotone=False),
+    "low-frequency": Case(lambda m: LowFrequency(m, band=8, composition="replace")),
+    "best-location": Case(lambda _: BestLocation(PatchPGD(), size=6, stride=5), InSquare(6), draws=False),
+    "best-location-list": Case(lambda _: BestLocation(LaVAN(0), size=6, shortlist=4), InSquare(6), draws=False),
+    "penalty": Case(lambda m: WithPenalty(PatchPGD(m), BlockGradient(), 0.01)),
+    "fgsm-linf": fgsm(),
+    "fgsm-l2": fgsm(L2),
+    "fgsm-l1": fgsm(L1, breaks=0.5),  # one step can but fill few pixels
+    "fgsm-linf-targeted": fgsm(target=0),
+    "fgsm-l2-targeted": fgsm(L2, target="second"),
+    "fgsm-l1-targeted": fgsm(L1, breaks=0.5, target=0),
+    "pgd-linf": pgd(),
+    "pgd-l2": pgd(L2),
+    "pgd-l1": pgd(L1),
+    "pgd-linf-targeted": pgd(target=0),
+    "pgd-l2-targeted": pgd(L2, target="least-likely"),
+    "pgd-l1-targeted": pgd(L1, target="second"),
+    "pgd-random-target": pgd(target="random", loss="dlr"),
+    "pgd-whole-batch": pgd(stop=False, loss="margin"),
+    "pgd-momentum": pgd(L2, momentum=0.75, restarts=3, loss="dlr"),
+    "pgd-transformed": pgd(eot_samples=2, transformations=MOVES),
 }
-STEPS = 40
 
 each_attack = pytest.mark.parametrize("case", ATTACKS.values(), ids=ATTACKS)
+MASKED = {name: case for name, case in ATTACKS.items() if isinstance(case.budget, UnderMask)}
+each_masked = pytest.mark.parametrize("case", MASKED.values(), ids=MASKED)
 
 
-def build(case: Case, mask: Tensor, **changes: Any) -> Attack:
-    return dataclasses.replace(case.make(mask), **{"steps": STEPS, **changes})
+def build(case: Case, mask: Tensor, steps: int | None = None, **changes: Any) -> Attack:
+    """The case's attack with other settings, also where a wrapper holds it; ``steps`` where it has any."""
+    if case.steps is not None:
+        changes[case.steps] = case.enough if steps is None else steps
+    return replace_inside(case.make(mask), **changes) if changes else case.make(mask)
 
 
 def altered(problem: Any, adversarial: Tensor) -> Tensor:
@@ -60,7 +125,7 @@ def altered(problem: Any, adversarial: Tensor) -> Tensor:
 
 
 @each_attack
-def test_writes_under_the_mask_only(case, problem):
+def test_keeps_to_the_budget(case, problem):
     images, labels = problem.images.clone(), problem.labels.clone()
     adversarial = build(case, problem.mask)(problem.net, images, labels)
     assert adversarial.shape == images.shape
@@ -69,14 +134,21 @@ def test_writes_under_the_mask_only(case, problem):
     assert adversarial.isfinite().all()
     assert adversarial.min() >= 0
     assert adversarial.max() <= 1
-    outside = (problem.mask == 0).expand_as(images)
-    assert torch.equal(adversarial[outside], images[outside])
+    case.budget.check(adversarial, problem)
     assert not torch.equal(adversarial, images)
     assert torch.equal(images, problem.images)  # the caller's tensors stay as they were
     assert torch.equal(labels, problem.labels)
 
 
 @each_attack
+def test_no_budget_is_the_identity(case, problem):
+    attack = case.budget.none(build(case, problem.mask, steps=3))
+    if attack is None:
+        pytest.skip("an empty mask raises, see test_bad_masks_raise")
+    assert torch.equal(attack(problem.net, problem.images, problem.labels), problem.images)
+
+
+@each_masked
 @pytest.mark.parametrize("shape", [(1, 16, 16), (1, 1, 16, 16)], ids=str)
 def test_mask_shapes_and_types_are_equivalent(case, shape, problem):
     attack = build(case, problem.mask, steps=3)
@@ -133,28 +205,30 @@ def test_seeds(case, problem):
     first, again = (attack(problem.net, problem.images, problem.labels) for _ in range(2))
     assert torch.equal(first, again)
     other = build(case, problem.mask, steps=4, seed=4)(problem.net, problem.images, problem.labels)
-    assert not torch.equal(first, other)
+    assert torch.equal(first, other) != case.draws
     assert torch.equal(state, torch.get_rng_state())
 
 
 @each_attack
 def test_no_steps_give_the_start(case, problem):
-    """Uniform noise from the seed, the same for all, whatever the target."""
+    """Random from the seed, inside the budget; under a mask the same noise for all, whatever the target."""
+    if case.steps is None:
+        pytest.skip("it has no steps")
     start = build(case, problem.mask, steps=0, seed=1)(problem.net, problem.images, problem.labels)
     other = build(case, problem.mask, steps=0, seed=2)(problem.net, problem.images, problem.labels)
-    inside = problem.mask.bool().expand_as(start)
-    assert not torch.equal(start[inside], other[inside])
-    if case.per_sample:
+    case.budget.check(start, problem)
+    assert torch.equal(start, other) != case.draws
+    if case.per_sample and case.draws and isinstance(case.budget, UnderMask):
         patches = (start * problem.mask).unbind()
         assert all(torch.equal(patch, patches[0]) for patch in patches)
 
 
 @each_attack
 def test_more_steps_are_not_weaker(case, problem):
-    if not case.monotone:
-        pytest.skip("success while it runs is judged otherwise than here")
+    if not case.monotone or case.steps is None:
+        pytest.skip("it has no steps, or success while it runs is judged otherwise than here")
     counts = []
-    for steps in (0, 3, 10, STEPS):
+    for steps in (0, 3, 10, case.enough):
         adversarial = build(case, problem.mask, steps=steps)(problem.net, problem.images, problem.labels)
         counts.append(int(altered(problem, adversarial).sum()))
     assert counts == sorted(counts)
@@ -162,8 +236,7 @@ def test_more_steps_are_not_weaker(case, problem):
 
 @each_attack
 def test_beats_random_noise_and_breaks_the_net(case, problem):
-    g = torch.Generator().manual_seed(0)
-    random = torch.where(problem.mask.bool(), torch.rand(problem.images.shape, generator=g), problem.images)
+    random = case.budget.noise(problem, torch.Generator().manual_seed(0))
     adversarial = build(case, problem.mask)(problem.net, problem.images, problem.labels)
     assert altered(problem, adversarial).sum() > altered(problem, random).sum()
     assert altered(problem, adversarial).float().mean() >= case.breaks
@@ -193,7 +266,7 @@ def test_any_callable_is_a_model(case, problem):
 def test_is_a_value(case, problem):
     attack = build(case, problem.mask, seed=7)
     assert "seed=7" in repr(attack)
-    assert f"steps={STEPS}" in repr(attack)
+    assert case.steps is None or f"{case.steps}={case.enough}" in repr(attack)
     assert "tensor" not in repr(attack)
     with pytest.raises(dataclasses.FrozenInstanceError):
         attack.seed = 8
@@ -219,12 +292,17 @@ def test_bad_images_raise_before_the_model_runs(case, spoil, problem):
         build(case, problem.mask)(model, spoil(problem.images), problem.labels)
 
 
-@each_attack
-def test_bad_masks_labels_and_logits_raise(case, problem):
+@each_masked
+def test_bad_masks_raise(case, problem):
     net, images, labels = problem.net, problem.images, problem.labels
     for mask in (torch.ones(16, 15), torch.ones(3, 16, 16), problem.mask * 0.5, problem.mask * 0):
         with pytest.raises(ValueError, match="mask: "):
             build(case, mask)(net, images, labels)
+
+
+@each_attack
+def test_bad_labels_and_logits_raise(case, problem):
+    net, images, labels = problem.net, problem.images, problem.labels
     for wrong in (labels[:-1], labels + 4, labels - 2, labels.float()):
         with pytest.raises((ValueError, TypeError), match="labels: "):
             build(case, problem.mask)(net, images, wrong)
@@ -233,9 +311,10 @@ def test_bad_masks_labels_and_logits_raise(case, problem):
             build(case, problem.mask)(model, images, labels)
 
 
-@pytest.mark.parametrize("attack", [RP2, LaVAN])
+@pytest.mark.parametrize("make", [lambda t, m: RP2(t, m), lambda t, m: LaVAN(t, m), lambda t, _: PGD(LINF, target=t)])
 @pytest.mark.parametrize("target", [-1, 5, 2])
-def test_bad_targets_raise(attack, target, problem):
+def test_bad_targets_raise(make, target, problem):
     message = "is the true class of some" if target == 2 else "expected 0 to 4"
-    with pytest.raises(ValueError, match=f"{attack.__name__} target: .*{message}"):
-        attack(target, problem.mask)(problem.net, problem.images, problem.labels)
+    attack = make(target, problem.mask)
+    with pytest.raises(ValueError, match=f"{type(attack).__name__} target: .*{message}"):
+        attack(problem.net, problem.images, problem.labels)

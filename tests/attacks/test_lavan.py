@@ -1,4 +1,4 @@
-"""LaVAN: target rules, early stopping, its step."""
+"""LaVAN: target rules, early stopping, its step, its domains and places."""
 
 import copy
 from itertools import pairwise
@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from blurnet.attacks.lavan import LaVAN
-from blurnet.masks import rp2_stickers
+from blurnet.attacks.losses import cross_entropy
+from blurnet.attacks.targets import choose_targets
+from blurnet.masks import Place, mask_boxes, rp2_stickers
 
 
 def confidence(problem, adversarial, target=0):
@@ -85,7 +87,9 @@ def test_each_image_may_have_its_own_place(problem):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"steps": -1}, {"lr": 0.0}, {"lr": -1}, {"confidence": 0}, {"confidence": 1.1}], ids=str
+    "settings",
+    [{"steps": -1}, {"lr": 0.0}, {"lr": -1}, {"confidence": 0}, {"confidence": 1.1}, {"domain": "audio"}],
+    ids=str,
 )
 def test_bad_settings_raise(settings, problem):
     (name,) = settings
@@ -94,8 +98,79 @@ def test_bad_settings_raise(settings, problem):
 
 
 def test_unknown_rules_raise(problem):
-    with pytest.raises(ValueError, match="expected a class, 'second', 'least-likely' or None, got 'random'"):
-        LaVAN("random", problem.mask)
+    with pytest.raises(ValueError, match=r"LaVAN target: expected a class, 'second', .* or None, got 'third'"):
+        LaVAN("third", problem.mask)
+
+
+def test_random_targets_are_wrong_classes_that_follow_from_the_image(problem):
+    attack = LaVAN("random", torch.ones(16, 16), steps=200)
+    with torch.no_grad():
+        answers = problem.net(attack(problem.net, problem.images, problem.labels)).argmax(1)
+        logits = problem.net(problem.images)
+    assert torch.equal(answers, choose_targets("random", logits, problem.labels, images=problem.images))
+    assert (answers != problem.labels).all()
+
+
+def test_the_logit_difference_has_the_gradient_of_the_cross_entropies(problem):
+    """The log-partition cancels, z_y - z_t = CE(t) - CE(y)."""
+    net = copy.deepcopy(problem.net).double()
+    x, y = problem.images.double().requires_grad_(), problem.labels
+    z, goal = net(x), torch.zeros_like(y)
+    logits = (z.gather(1, goal[:, None]) - z.gather(1, y[:, None])).sum()
+    entropies = (cross_entropy(z, y) - cross_entropy(z, goal)).sum()
+    wanted, found = (torch.autograd.grad(v, x, retain_graph=True)[0] for v in (entropies, logits))
+    torch.testing.assert_close(found, wanted)
+
+
+def linear(x):
+    """Logits that fall and rise by known amounts with each pixel: gradient -1 a value at class 0, +1 at class 1."""
+    total = x.flatten(1).sum(1)
+    return torch.stack([10 - total, total - 10, total * 0 - 50], 1)
+
+
+def test_two_raw_steps_by_hand():
+    """z_1 - z_0 rises by 2 with each value, so a raw step of lr 0.01 adds 0.02, up to 1 and no further."""
+    x, y, mask = torch.full((1, 3, 4, 4), 0.25), torch.zeros(1, dtype=torch.int64), torch.zeros(4, 4)
+    mask[1:3, 2:] = 1
+    start = LaVAN(1, mask, steps=0)(linear, x, y)
+    for steps in (1, 2):
+        for sign, size in ((False, 0.02), (True, 0.01)):
+            out = LaVAN(1, mask, steps=steps, lr=0.01, sign=sign, confidence=1.0)(linear, x, y)
+            torch.testing.assert_close(out, torch.where(mask.bool(), (start + steps * size).clamp(max=1), x))
+    assert (out[..., 0, :] == 0.25).all()
+
+
+def test_network_domain_wanders_and_returns_a_picture():
+    """Values beyond 1 are seen by the net and clipped in what is judged and given back."""
+    x, y, seen = torch.full((1, 3, 4, 4), 0.25), torch.zeros(1, dtype=torch.int64), []
+
+    def model(pictures):
+        seen.append(pictures.detach())
+        return linear(pictures)
+
+    out = LaVAN(1, torch.ones(4, 4), steps=12, lr=0.25, confidence=1.0, domain="network")(model, x, y)
+    start = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(seen[-2][0], start + 12 * 0.25)
+    assert seen[-1].max() == 1  # the same noise as a picture
+    torch.testing.assert_close(out, torch.ones_like(out))
+
+
+def test_network_domain_stops_by_the_clipped_picture(problem):
+    attack = LaVAN(0, torch.ones(16, 16), steps=150, domain="network", confidence=0.9)
+    adversarial = attack(problem.net, problem.images, problem.labels)
+    assert (confidence(problem, adversarial) >= 0.9 - 1e-4).all()
+    assert adversarial.min() >= 0
+    assert adversarial.max() <= 1
+
+
+@pytest.mark.parametrize("where", ["border", "anywhere"])
+def test_each_image_has_a_place_of_its_own(where, problem):
+    place = Place(0.1, where, seed=2)
+    adversarial = LaVAN(None, place, steps=2)(problem.net, problem.images, problem.labels)
+    changed = mask_boxes((adversarial != problem.images).any(1, keepdim=True))
+    assert torch.equal(changed, place.boxes(problem.images))
+    assert len(changed.unique(dim=0)) > 2
+    assert "Place(area=0.1" in repr(LaVAN(None, place))
 
 
 def test_on_the_authors_net(authors_net, victims):

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from blurnet.attacks.losses import cross_entropy, margin, non_printability
+from blurnet.attacks.losses import LOSSES, cross_entropy, dlr, margin, non_printability, objective, succeeded
 
 
 def test_cross_entropy_is_per_sample():
@@ -27,6 +27,61 @@ def test_logit_difference_has_the_gradient_of_the_cross_entropy_difference():
     (b,) = torch.autograd.grad((cross_entropy(logits, target) - cross_entropy(logits, label)).sum(), logits)
     torch.testing.assert_close(a, b)
     assert set(a.unique().tolist()) == {-1.0, 0.0, 1.0}
+
+
+Z = torch.tensor([[4.0, 1, 3, 0, 2], [1, 6, 0, 5, 2]])
+Y, T = torch.tensor([0, 3]), torch.tensor([3, 0])
+
+
+def test_dlr_by_hand():
+    """Sorted 4 3 2 1 0 and 6 5 2 1 0: the label leads by 1 over 4 - 2, and trails by 1 over 6 - 2."""
+    torch.testing.assert_close(dlr(Z, Y), torch.tensor([-1 / 2, 1 / 4]))
+    torch.testing.assert_close(dlr(Z, Y, T), torch.tensor([-4 / 2.5, -4 / 4.5]))
+
+
+def test_dlr_forgets_the_scale_and_the_offset_of_the_logits():
+    for targets in (None, T):
+        torch.testing.assert_close(dlr(100 * Z - 7, Y, targets), dlr(Z, Y, targets))
+
+
+def test_dlr_is_finite_where_all_logits_are_equal():
+    logits = torch.zeros(2, 5, requires_grad=True)
+    for targets in (None, T):
+        loss = dlr(logits, Y, targets)
+        assert loss.isfinite().all()
+        assert torch.autograd.grad(loss.sum(), logits)[0].isfinite().all()
+
+
+def test_dlr_needs_classes():
+    with pytest.raises(ValueError, match="at least 3 classes, got 2"):
+        dlr(Z[:, :2], Y * 0)
+    with pytest.raises(ValueError, match="at least 4 classes, got 3"):
+        dlr(Z[:, :3], Y * 0, T * 0 + 1)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("targeted", [False, True])
+def test_objectives_rise_towards_success(name, targeted):
+    """From the clean logits to those of a success; gradients checked in double precision."""
+    targets = T if targeted else None
+    goal = torch.nn.functional.one_hot(T, 5) * 9.0
+    assert (objective(name, goal + 0.1 * Z, Y, targets) > objective(name, Z, Y, targets)).all()
+    assert succeeded(goal, Y, targets).all()
+    logits = torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(5)).requires_grad_()
+    label, target = torch.tensor([0, 1, 2]), torch.tensor([2, 0, 1]) if targeted else None
+    assert torch.autograd.gradcheck(lambda z: objective(name, z, label, target), (logits,))
+
+
+def test_the_margin_is_positive_exactly_at_success():
+    z = torch.randn(200, 5, generator=torch.Generator().manual_seed(6))
+    y, t = torch.arange(200) % 5, (torch.arange(200) + 2) % 5
+    assert torch.equal(objective("margin", z, y) > 0, succeeded(z, y))
+    assert torch.equal(objective("margin", z, y, t) > 0, succeeded(z, y, t))
+
+
+def test_an_unknown_objective_lists_what_exists():
+    with pytest.raises(ValueError, match=r"'cross-entropy', 'margin', 'dlr'.*got 'hinge'"):
+        objective("hinge", Z, Y)
 
 
 def colors(count: int = 30) -> torch.Tensor:

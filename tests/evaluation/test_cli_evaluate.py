@@ -18,12 +18,12 @@ from blurnet.data.labels import label_names
 from blurnet.data.module import SyntheticData
 from blurnet.zoo.build import build
 from blurnet.zoo.card import Card
-from blurnet.zoo.models import save_model
+from blurnet.zoo.models import models_root, save_model
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
 
 pytestmark = [pytest.mark.filterwarnings(text) for text in LIGHTNING]
 REPOSITORY = Path(__file__).parents[2]
-PICTURES = {"gallery", "success_by_target", "spectra_rgb", "spectra_maps", "radial_energy"}
+PICTURES = ("gallery", "success_by_target", "spectra_rgb", "spectra_maps", "radial_energy")
 
 
 def save(folder: Path, outputs: int = 18, seed: int = 0) -> Path:
@@ -72,7 +72,8 @@ def test_one_command_writes_the_whole_report(model, other, tmp_path, capsys, mon
     assert report["transfer"]["source"] == "other"
     assert report["clean"] is None
     assert report["flags"] == []
-    rows = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
+    header, *rows = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
+    assert [line["name"] for line in header["attacks"]] == ["rp2", "rp2 from other"]
     assert len(rows) == 160
     changed = [r for r in rows if r["attack"] == "rp2" and r["prediction"] != r["clean_prediction"]]
     assert len(changed) == sum(row["asr"]["count"] for row in attack["per_target"])
@@ -80,7 +81,8 @@ def test_one_command_writes_the_whole_report(model, other, tmp_path, capsys, mon
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "# Robustness of tiny" in (out / "summary.md").read_text()
     assert "# Robustness of tiny" in capsys.readouterr().out
-    monkeypatch.setattr("blurnet.cli_evaluate.draw_pictures", lambda *_: [])
+    drawn = [out / f"{name}.png" for name in PICTURES]
+    monkeypatch.setattr("blurnet.cli_evaluate.draw_pictures", lambda *_: drawn)
     # Again: nothing is attacked twice, and the report has the same bytes.
     files = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.rglob("*") if path.is_file()}
     assert evaluate_main(command) == 0
@@ -92,7 +94,7 @@ def test_clean_accuracy_of_a_net_with_other_numbering(tmp_path, monkeypatch, no_
     # 17 outputs count from 0, the victims and the data's default from 1: classes are matched by name.
     model = save(tmp_path / "net17", outputs=17)
     small = functools.partial(SyntheticData, test_size=35)
-    monkeypatch.setattr("blurnet.cli_evaluate.get_data", lambda text, **options: small(**options))
+    monkeypatch.setattr("blurnet.cli_prepare.get_data", lambda text, **options: small(**options))
     assert evaluate_main(arguments(model, tmp_path / "run", "--data", "synthetic", "--targets", "0")) == 0
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["data"] == {"name": "synthetic (test)", "n": 35}
@@ -108,10 +110,83 @@ def test_saved_noise_is_replayed(model, tmp_path, no_pictures):
     assert transfer["repr"].startswith("ReplayNoise(")
 
 
+def single(model: Path, out: Path, *more: str) -> list[str]:
+    quick = ["--budget", "quick", "--image-steps", "2", "--trainer.enable_progress_bar", "false", "--device", "cpu"]
+    return ["--model", str(model), "--out", str(out), *quick, *more]
+
+
+def test_attacks_image_by_image_on_test_data(tmp_path, monkeypatch):
+    model = models_root() / "lisa_cnn-synthetic"  # one that answers rightly
+    small = functools.partial(SyntheticData, test_size=35)
+    monkeypatch.setattr("blurnet.cli_prepare.get_data", lambda text, **options: small(**options))
+    command = single(model, tmp_path / "run", "--attacks", "lavan,pgd", "--on", "data", "--data", "synthetic")
+    assert evaluate_main([*command, "--limit", "9", "--curve-areas", "0.1", "--shard", "4", "--keep-images", "2"]) == 0
+    out = tmp_path / "run"
+    report = json.loads((out / "report.json").read_text())
+    images = report["per_image"]
+    assert images["on"] == {"name": "synthetic (test)", "n": 9, "of": 35, "size": [32, 32]}
+    assert (report["victims"], report["attacks"], report["clean"]["accuracy"]["n"]) == (None, [], 35)
+    assert [attack["name"] for attack in images["attacks"]] == ["lavan", "pgd"]
+    assert [point["value"] for point in images["curves"][0]["points"]] == [0.05, 0.1]
+    header, *rows = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
+    assert [line["name"] for line in header["attacks"]] == ["lavan", "lavan area 0.1", "pgd"]
+    assert header["attacks"][2]["repr"].startswith("PGD(")
+    assert header["attacks"][2]["threat"] == "the whole image, linf at most 8/255"
+    assert header["versions"] == report["versions"]
+    assert len(rows) == 27
+    main = [row for row in rows if row["attack"] in ("lavan", "pgd")]
+    robust = [all(row["robust"] for row in main if row["index"] == i) for i in {row["index"] for row in main}]
+    assert 0 < sum(robust) < 9 - images["wrong_before"]
+    assert sum(robust) == images["robust"]["count"]
+    assert len(list(out.rglob("shard-*"))) == 9
+    assert "Robust accuracy, the worst case" in (out / "summary.md").read_text()
+    assert (out / "report.html").read_text().startswith("<!doctype html>")
+    assert Card.from_json((model / "card.json").read_text()).with_report(report).clean.n == 35
+
+
+def test_attacks_inside_the_mask_of_the_victims(model, tmp_path):
+    command = single(model, tmp_path / "run", "--attacks", "lavan", "--patch", "mask", "--limit", "5")
+    assert evaluate_main(command) == 0
+    images = json.loads((tmp_path / "run" / "report.json").read_text())["per_image"]
+    assert images["attacks"][0]["threat"] == "inside the mask stickers (2.9 % of the image)"
+    assert images["places"] is None
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--attacks", "rp3"], "unknown 'rp3'; there are: rp2"),
+        (["--patch", "0"], "--patch: expected a share of the image above 0 and at most 1, or mask; got '0'"),
+        (["--patch", "1.2"], "got '1.2'"),
+        (["--patch", "-0.1"], "got '-0.1'"),
+        (["--patch", "big"], "--patch: expected a number such as 0.03"),
+        (["--eps", "8/0"], "--eps: expected a number such as 0.03 or 8/255; got '8/0'"),
+        (["--eps", "8"], "eps: expected a radius above 0 and at most 1, such as 8/255, got 8.0"),
+        (["--eps", "nan"], "--eps: expected a number"),
+        (["--attacks", "lavan,pdg"], "unknown 'pdg'; there are: rp2, autopatch, lavan"),
+        (["--on", "data"], "--on data: name the data with --data"),
+        (["--curve-areas", "a"], "--curve-areas: expected numbers with commas, got 'a'"),
+        (["--curve-areas", "2"], "got 2.0"),
+        (["--curve-steps", "1.5"], "--curve-steps"),
+        (["--patch", "mask", "--curve-areas", "0.1"], "needs a patch that is free"),
+        (["--patch", "mask", "--mask", "moon"], "unknown 'moon'"),
+        (["--restarts", "0"], "restarts"),
+        (["--limit", "0"], "--limit"),
+        (["--budget", "huge"], "--budget"),
+        (["--transfer-from", "lisa_cnn-synthetic"], "only rp2, autopatch"),
+    ],
+)  # fmt: skip
+def test_bad_options_of_attacks_image_by_image(model, tmp_path, capsys, more, message):
+    with pytest.raises(SystemExit) as exit_info:
+        evaluate_main(single(model, tmp_path / "run", "--attacks", "lavan", *more))
+    assert exit_info.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--attacks", "rp3"], "unknown 'rp3'; there are: rp2, autopatch"),
         (["--targets", "14"], "target 14 (stop) is the true class of some victims"),
         (["--targets", "18"], "target 18 is out of range: the model's outputs are 0 to 17"),
         (["--targets", "x"], "expected all, untargeted, or numbers"),
@@ -157,22 +232,58 @@ def test_reports_name_no_private_path():
 
 
 @pytest.mark.slow
-def test_killed_and_run_again_gives_the_same_report(model, tmp_path):
+@pytest.mark.parametrize(
+    ("work", "settings"),
+    [
+        (
+            "target-*",
+            [
+                "--model",
+                "lisa_cnn-synthetic",
+                "--attacks",
+                "rp2",
+                "--targets",
+                "0,1,2,3,4",
+                "--steps",
+                "60",
+                "--chunk",
+                "1",
+            ],
+        ),
+        (
+            "shard-*",
+            [
+                "--model",
+                "lisa_cnn-synthetic",
+                "--attacks",
+                "patch-pgd",
+                "--image-steps",
+                "60",
+                "--shard",
+                "8",
+                "--patch",
+                "0.01",
+            ],
+        ),
+    ],
+    ids=["rp2", "image by image"],
+)
+def test_killed_and_run_again_gives_the_same_report(tmp_path, work, settings):
     script = [sys.executable, str(REPOSITORY / "evaluate.py")]
-    settings = {"cwd": REPOSITORY, "env": os.environ | {"OMP_NUM_THREADS": "1"}, "stdout": subprocess.DEVNULL}
-    command = ["--model", str(model), "--device", "cpu", "--targets", "0,1,2,3,4", "--steps", "60", "--chunk", "1"]
+    process_settings = {"cwd": REPOSITORY, "env": os.environ | {"OMP_NUM_THREADS": "1"}, "stdout": subprocess.DEVNULL}
+    command = ["--device", "cpu", *settings]
     killed, whole = tmp_path / "killed" / "run", tmp_path / "whole" / "run"
-    process = subprocess.Popen([*script, *command, "--out", str(killed)], **settings)
+    process = subprocess.Popen([*script, *command, "--out", str(killed)], **process_settings)
     deadline = time.monotonic() + 200
-    while len(list(killed.rglob("target-*.safetensors"))) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    while len(list(killed.rglob(f"{work}.safetensors"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    done = {path: path.stat().st_mtime_ns for path in killed.rglob("target-*.safetensors")}
+    done = {path: path.stat().st_mtime_ns for path in killed.rglob(f"{work}.safetensors")}
     assert 2 <= len(done) < 5
     assert not (killed / "report.json").exists()
     for out in (killed, whole):
-        subprocess.run([*script, *command, "--out", str(out)], check=True, timeout=300, **settings)
+        subprocess.run([*script, *command, "--out", str(out)], check=True, timeout=300, **process_settings)
     assert all(path.stat().st_mtime_ns == times for path, times in done.items())
     names = sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file())
     assert sorted(path.relative_to(killed) for path in killed.rglob("*") if path.is_file()) == names

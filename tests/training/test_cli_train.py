@@ -64,6 +64,20 @@ def test_logs_and_config_are_complete(crops: Path, train: Train, tmp_path: Path)
     assert len(list((out / "logs").iterdir())) == 1, "testing leaves no logs"
 
 
+def test_defenses_by_name(crops: Path, train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "run"
+    named = ("--defenses", "lgs:smoothing=1.5,fixed_low_pass:after=relu1:kernel_size=5")
+    train("fit", "lisa_cnn-linf3", "--data.root", crops, *QUICK, "--out", out, *named)
+    net = load_model(out / "model")
+    assert [defense.name for defense in net.spec.defenses] == ["learned_low_pass", "lgs", "fixed_low_pass"]
+    assert "lgs(smoothing=1.5) on input" in (out / "model" / "card.json").read_text()
+    saved = yaml.safe_load((out / "config.yaml").read_text())
+    assert (saved["defenses"], len(saved["model"]["defenses"])) == ("", 3)
+    train("test", out / "config.yaml")  # the same three, not two of them twice
+    error = failing(train, capsys, "fit", "lisa_cnn", "--data.root", crops, "--defenses", "blur")
+    assert error.splitlines()[-1].startswith("train.py: error: unknown defense 'blur'; there are: ")
+
+
 def test_a_second_fit_asks_what_to_do(
     crops: Path, train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

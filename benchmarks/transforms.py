@@ -1,0 +1,181 @@
+"""``python -m benchmarks.transforms``: each input transformation beside what a user would otherwise pick, in one run.
+
+All entries of a transformation get the same images and are timed in interleaved rounds; figures are medians, per
+image. Peers that are not installed are left out. Set the allocator as ``make bench`` does.
+
+To add a transformation write a line in TABLE; to add a peer, a function that takes the images (N, 3, H, W) and
+returns what is timed (it imports its library itself), and its line in the entry.
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.timing import medians
+from blurnet.transforms.base import Transform
+from blurnet.transforms.lgs import LGS
+
+Peer = Callable[[Tensor], Callable[[], object]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A transformation and its peers: name to (peer, the most that ours may take of its time; None: only shown)."""
+
+    make: Callable[[], Transform]
+    peers: dict[str, tuple[Peer, float | None]] = field(default_factory=dict)
+    images: int = 64  #: fewer where a peer takes long
+
+
+class Row(NamedTuple):
+    """One comparison, in seconds an image."""
+
+    what: str
+    ours: float
+    peer: str
+    theirs: float
+    limit: float | None  #: of ours / theirs
+
+
+def copy_of_the_batch(x: Tensor) -> Callable[[], object]:
+    """A fresh copy of the images, the least that any transformation does."""
+    return x.clone
+
+
+def numpy_lgs(x: Tensor) -> Callable[[], object]:
+    """Eq. 5-8 of LGS as one writes them down in NumPy: image by image, window by window."""
+
+    def one(image: np.ndarray, block: int = 15, stride: int = 10) -> np.ndarray:
+        gray = image.mean(axis=0)
+        across, down = np.diff(gray, axis=1), np.diff(gray, axis=0)
+        across, down = np.hstack([across, across[:, -1:]]), np.vstack([down, down[-1:]])
+        g = np.sqrt(across**2 + down**2)
+        g = (g - g.min()) / (g.max() - g.min())
+        padded = np.pad(g, [(0, -(side - block) % stride) for side in g.shape], mode="reflect")
+        kept = np.zeros_like(padded)
+        for top in range(0, padded.shape[0] - block + 1, stride):
+            for left in range(0, padded.shape[1] - block + 1, stride):
+                window = np.s_[top : top + block, left : left + block]
+                if padded[window].mean() > 0.1:
+                    kept[window] = padded[window]
+        return image * (1 - np.clip(2.3 * kept[: g.shape[0], : g.shape[1]], 0, 1))
+
+    images = x.cpu().numpy()
+    return lambda: np.stack([one(image) for image in images])
+
+
+TABLE: dict[str, Entry] = {
+    "lgs": Entry(LGS, {"copy of the batch": (copy_of_the_batch, 10.0), "NumPy reading": (numpy_lgs, 1 / 5)}),
+}
+
+
+def pictures(count: int, size: int, device: str = "cpu") -> Tensor:
+    """Smooth random images with a noisy square of 2 % of the area, as a patch attack leaves them."""
+    g = torch.Generator().manual_seed(0)
+    x = F.interpolate(torch.rand(count, 3, 40, 40, generator=g), size, mode="bilinear")
+    side = round(0.14 * size)
+    x[..., :side, -side:] = torch.rand(count, 3, side, side, generator=g)
+    return x.to(device)
+
+
+def compare(name: str, rounds: int, images: Tensor, peers: list[str] | None = None) -> list[Row]:
+    """The rows of one transformation: all its peers, or those named, in interleaved rounds."""
+    entry = TABLE[name]
+    x = images[: entry.images]
+    transform = entry.make().eval().to(x.device)
+    entries: dict[str, Callable[[], object]] = {"ours": lambda: transform(x)}
+    for peer in entry.peers if peers is None else peers:
+        try:
+            entries[peer] = entry.peers[peer][0](x)
+        except ImportError as error:
+            print(f"{name}: without {peer} ({error})", file=sys.stderr)
+    if x.is_cuda:
+        entries = {key: _finished(run) for key, run in entries.items()}
+    with torch.no_grad():
+        times = {key: seconds / len(x) for key, seconds in medians(entries, rounds, name).items()}
+    return [Row(name, times["ours"], peer, times[peer], entry.peers[peer][1]) for peer in entries if peer != "ours"]
+
+
+def _finished(run: Callable[[], object]) -> Callable[[], object]:
+    def wait() -> None:
+        run()
+        torch.cuda.synchronize()
+
+    return wait
+
+
+def show(rows: list[Row]) -> None:
+    """Print a table; a ratio below 1 means that blurnet is faster."""
+    print(f"| {'transformation':<22} | blurnet (ms) | {'beside':<28} | it (ms) | ratio | at most |")
+    print(f"|{'-' * 24}|---:|{'-' * 30}|---:|---:|---:|")
+    for row in rows:
+        limit = "" if row.limit is None else f"{row.limit:.2f}"
+        ratio = f"{row.ours / row.theirs:5.3f} | {limit:>7}"
+        print(f"| {row.what:<22} | {1e3 * row.ours:12.3f} | {row.peer:<28} | {1e3 * row.theirs:7.3f} | {ratio} |")
+
+
+def scaling(name: str, rounds: int, device: str) -> None:
+    """Print time for sizes and batches: linear means that the last column stays the same."""
+    print(f"| {name}: images | size | ms an image | ns a pixel |\n|---:|---:|---:|---:|")
+    transform = TABLE[name].make().eval().to(device)
+    for count, size in [(16, s) for s in (64, 128, 256, 512, 1024)] + [(n, 128) for n in (1, 4, 16, 64, 256)]:
+        x = pictures(count, size, device)
+        run = (lambda x=x: transform(x)) if device == "cpu" else _finished(lambda x=x: transform(x))
+        with torch.no_grad():
+            seconds = medians({"ours": run}, rounds, f"{count} of {size}")["ours"] / count
+        print(f"| {count} | {size} | {1e3 * seconds:.4f} | {1e9 * seconds / size**2:.2f} |")
+
+
+MEMORY = """
+import resource, sys, torch
+from benchmarks.transforms import TABLE, pictures
+torch.set_num_threads(1)
+transform, x = TABLE[sys.argv[1]].make().eval(), pictures(int(sys.argv[2]), 299)
+with torch.no_grad():
+    transform(x[:1, :, :64, :64])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    transform(x)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def memory(name: str) -> None:
+    """Print the peak of memory besides the images, result included, each in a process of its own (Linux)."""
+    print(f"| {name}: images of 299 x 299 | MiB besides them | of which the result |\n|---:|---:|---:|")
+    for count in (1, 16, 64, 256):
+        done = subprocess.run([sys.executable, "-c", MEMORY, name, str(count)], check=True, capture_output=True)
+        print(f"| {count} | {float(done.stdout):.0f} | {count * 3 * 299**2 * 4 / 2**20:.0f} |")
+
+
+def main() -> None:
+    """Parse the command line, run the chosen transformations, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=TABLE, nargs="+", default=list(TABLE), help="transformations to run")
+    parser.add_argument("--images", type=int, default=64, help="at most so many images")
+    parser.add_argument("--size", type=int, default=299, help="their height and width in pixels")
+    parser.add_argument("--rounds", type=int, default=7, help="interleaved repeats; the median counts")
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads of torch")
+    parser.add_argument("--device", default="cpu", help="where blurnet runs; libraries of the CPU stay there")
+    parser.add_argument("--scaling", action="store_true", help="time over sizes and batches, and memory, instead")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(f"torch {torch.__version__}, {arguments.threads} threads, median of {arguments.rounds} interleaved rounds\n")
+    if arguments.scaling:
+        for name in arguments.only:
+            scaling(name, arguments.rounds, arguments.device)
+            memory(name)
+        return
+    images = pictures(arguments.images, arguments.size, arguments.device)
+    show([row for name in arguments.only for row in compare(name, arguments.rounds, images)])
+
+
+if __name__ == "__main__":
+    main()

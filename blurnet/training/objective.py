@@ -1,0 +1,116 @@
+"""What a training step minimises, as a value; and the objectives that need no attack."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective(ABC):
+    """The loss of one batch, without the penalties of layers, which are added to it.
+
+    Objectives are frozen values; the net is an argument. Clean and adversarial images of one loss pass the net in one
+    forward, so that batch statistics and the penalties of feature maps are those of both.
+
+    Args:
+        label_smoothing: share of the target mass spread over all classes, in every cross entropy that is trained;
+            attacks climb the plain one.
+
+    Raises:
+        ValueError: a setting out of range.
+    """
+
+    log_name: ClassVar[str] = "objective"  #: what the loss is called in the logs
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.check_share("label_smoothing")
+
+    @abstractmethod
+    def loss(self, net: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The loss of a batch, and the logits that its accuracy is counted from.
+
+        Args:
+            net: in training mode, pixels in, logits out. Its modes and gradients are left as they are.
+            images: (N, 3, H, W) in [0, 1].
+            labels: true classes (N,).
+            generator: of all that is drawn, on the images' device.
+
+        Returns:
+            A scalar that depends on the net's parameters, and logits (N, classes).
+        """
+
+    def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Mean cross entropy of logits (N, classes) to labels (N,), labels smoothed."""
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+
+    def check_share(self, *names: str) -> None:
+        """Require settings in [0, 1]; ValueError says which is not."""
+        for name in names:
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{self._name}: {name}: expected a share in [0, 1], got {getattr(self, name)!r}")
+
+    def check_positive(self, *names: str) -> None:
+        """Require finite settings above 0; ValueError says which is not."""
+        for name in names:
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{self._name}: {name}: expected a positive number, got {getattr(self, name)!r}")
+
+    def check_not_negative(self, *names: str) -> None:
+        """Require finite settings from 0; ValueError says which is not."""
+        for name in names:
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{self._name}: {name}: expected a number from 0, got {getattr(self, name)!r}")
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+
+@dataclass(frozen=True, kw_only=True)
+class Natural(Objective):
+    """Cross entropy of the clean images."""
+
+    log_name: ClassVar[str] = "cross_entropy"
+
+    def loss(self, net: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """See :meth:`Objective.loss`."""
+        logits = net(images)
+        return self.cross_entropy(logits, labels), logits
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanLogitPairing(Objective):
+    """``CE(x) + weight mean ||z(x_i) - z(x_j)||²`` over pairs of unlike clean images; no attack.
+
+    The batch comes shuffled: its first half is paired with its second, an odd last image with none. The paper adds
+    Gaussian noise to the images, which here is the data's ``noise``.
+
+    Args:
+        weight: lambda; 0 is natural training.
+
+    Source: Kannan et al. 2018, section 3.2.
+    """
+
+    weight: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_not_negative("weight")
+
+    def loss(self, net: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """See :meth:`Objective.loss`."""
+        logits = net(images)
+        loss, half = self.cross_entropy(logits, labels), len(labels) // 2
+        if self.weight and half:
+            loss = loss + self.weight * pairing(logits[:half], logits[half : 2 * half])
+        return loss, logits
+
+
+def pairing(logits: Tensor, others: Tensor) -> Tensor:
+    """Mean over pairs of the squared distance of logits (N, classes), summed over classes; in float32."""
+    return (logits.float() - others.float()).square().sum(dim=1).mean()

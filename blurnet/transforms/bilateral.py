@@ -1,0 +1,129 @@
+"""Bilateral filter: averages over neighbours that are near both in place and in colour."""
+
+import math
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from blurnet.checks import check_odd
+from blurnet.transforms.base import Transform
+from blurnet.transforms.common import by_blocks, prepare, reflect, rounded_into_range
+from blurnet.transforms.pairs import Shift, add_pair, half_plane, squared_distance
+
+BilateralRule = Literal["scikit-image", "opencv"]
+
+
+def bilateral(
+    x: Tensor,
+    window: int = 5,
+    sigma_color: float | None = None,
+    sigma_spatial: float = 1.0,
+    rule: BilateralRule = "scikit-image",
+) -> Tensor:
+    """Average each pixel's window with weights that fall with the distance in place and in colour.
+
+    "scikit-image" gives the numbers of ``denoise_bilateral(image, window, sigma_color, sigma_spatial,
+    channel_axis=-1)`` to 1e-3 (the library looks its weights up in a table of 10,000 bins), with what its code does
+    beyond its documentation: the Euclidean distance of colours is divided by the number of channels; pixels beyond
+    the border are black and count; and the table of spatial weights, one wider than the window, is read with the
+    window's stride, which skews the window.
+    "opencv" gives those of ``cv2.bilateralFilter(image, window, 255 sigma_color, sigma_spatial)`` to 1/255, its 8-bit
+    rounding: the distance of colours is the sum over channels, the window is round, the border mirrored.
+
+    Args:
+        x: images (N, C, H, W) in [0, 1], any size.
+        window: odd side of the window in pixels.
+        sigma_color: in units of pixel values, above 0. None: each image's standard deviation, as scikit-image has it.
+        sigma_spatial: in pixels, above 0.
+        rule: "scikit-image" or "opencv".
+
+    Returns:
+        Images (N, C, H, W) in [0, 1]; differentiable. An image of one value comes back unchanged.
+
+    Raises:
+        TypeError, ValueError: bad images or settings.
+
+    Source: Tomasi & Manduchi 1998; Naseer et al. 2019, Table 1 (BF, window 5, scikit-image); Xu et al. 2018 (OpenCV).
+    """
+    _check(window, sigma_color, sigma_spatial, rule)
+    images = prepare(x)
+    return by_blocks(
+        lambda part: rounded_into_range(_filtered(part, window, sigma_color, sigma_spatial, rule), x.dtype), images
+    )
+
+
+class Bilateral(Transform):
+    """:func:`bilateral` as a module. Differentiable, so it is its own surrogate."""
+
+    differentiable = True
+
+    def __init__(
+        self,
+        window: int = 5,
+        sigma_color: float | None = None,
+        sigma_spatial: float = 1.0,
+        rule: BilateralRule = "scikit-image",
+    ) -> None:
+        super().__init__()
+        _check(window, sigma_color, sigma_spatial, rule)
+        self.window, self.sigma_color, self.sigma_spatial, self.rule = window, sigma_color, sigma_spatial, rule
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] to the same."""
+        return bilateral(x, self.window, self.sigma_color, self.sigma_spatial, self.rule)
+
+    def extra_repr(self) -> str:
+        """The arguments, for ``print(net)``."""
+        sigmas = f"sigma_color={self.sigma_color}, sigma_spatial={self.sigma_spatial:g}"
+        return f"window={self.window}, {sigmas}, rule={self.rule!r}"
+
+
+def _filtered(x: Tensor, window: int, sigma_color: float | None, sigma_spatial: float, rule: str) -> Tensor:
+    radius = window // 2
+    spatial = _spatial(window, sigma_spatial, rule)
+    padded = F.pad(x, (radius,) * 4) if rule == "scikit-image" else reflect(x, radius)
+    decay = _decay(x, sigma_color, rule)
+
+    def weight(near: Tensor, far: Tensor) -> Tensor:
+        if rule == "opencv":
+            return (near - far).abs().sum(1, keepdim=True).square().mul(decay).exp_()
+        return squared_distance(near, far).mul(decay).exp_()
+
+    mean = (x * spatial[0, 0], torch.full_like(x[:, :1], spatial[0, 0]))
+    for down, across in half_plane(radius):
+        shift = Shift(down, across, spatial.get((down, across), 0.0), spatial.get((-down, -across), 0.0))
+        add_pair(mean, padded, radius, shift, weight, 0)
+    flat = x.amax((1, 2, 3), keepdim=True) == x.amin((1, 2, 3), keepdim=True)
+    return torch.where(flat, x, mean[0] / mean[1])
+
+
+def _decay(x: Tensor, sigma_color: float | None, rule: str) -> Tensor:
+    """The factor of the squared distance in the exponent, (N, 1, 1, 1), below 0."""
+    share = x.shape[1] if rule == "scikit-image" else 1
+    if sigma_color is not None:
+        return x.new_full((1, 1, 1, 1), -0.5 / (sigma_color * share) ** 2)
+    variance = x.var((1, 2, 3), correction=0, keepdim=True)
+    # An image of one value has none, and is returned as it is.
+    return -0.5 / (torch.where(variance > 0, variance, 1.0) * share**2)
+
+
+def _spatial(window: int, sigma: float, rule: str) -> dict[tuple[int, int], float]:
+    """Weight of each place (down, across) of the window."""
+    radius = window // 2
+    places = [(i, j) for i in range(-radius, radius + 1) for j in range(-radius, radius + 1)]
+    if rule == "opencv":
+        return {(i, j): math.exp(-0.5 * (i * i + j * j) / sigma**2) for i, j in places if math.hypot(i, j) <= radius}
+    # The table has a row and a column more, which begin one pixel earlier, and is read as if it had not.
+    table = [(i, j) for i in range(-radius - 1, radius + 1) for j in range(-radius - 1, radius + 1)]
+    return {place: math.exp(-0.5 * (i * i + j * j) / sigma**2) for place, (i, j) in zip(places, table, strict=False)}
+
+
+def _check(window: int, sigma_color: float | None, sigma_spatial: float, rule: str) -> None:
+    check_odd(window, "bilateral: window")
+    for name, value in {"sigma_color": sigma_color, "sigma_spatial": sigma_spatial}.items():
+        if value is not None and not 0 < value < float("inf"):
+            raise ValueError(f"bilateral {name}: expected a positive finite number, got {value!r}")
+    if rule not in get_args(BilateralRule):
+        raise ValueError(f"bilateral rule: expected one of {list(get_args(BilateralRule))}, got {rule!r}")

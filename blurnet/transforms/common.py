@@ -1,0 +1,82 @@
+"""What the transformations share: borders, working precision, range, and blocks that fit the cache."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from blurnet.bpda import bpda
+from blurnet.checks import check_images
+
+
+def prepare(x: Tensor, channels: int | None = None) -> Tensor:
+    """Check images and give them in the precision to work in: half types as float32, others as they are.
+
+    Args:
+        x: images (N, C, H, W) in [0, 1].
+        channels: the only number of channels allowed; None allows any.
+
+    Raises:
+        TypeError, ValueError: as :func:`blurnet.checks.check_images`.
+    """
+    if not torch.compiler.is_compiling():
+        check_images(x, channels=channels)
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def rounded_into_range(y: Tensor, dtype: torch.dtype) -> Tensor:
+    """Averages of pixels, in [0, 1] but for rounding, brought into it in ``dtype``; the gradient passes unchanged.
+
+    A plain clamp would stop the gradient wherever a white pixel rounds to just above 1.
+    """
+    y = y.to(dtype)
+    if y.requires_grad and torch.is_grad_enabled():
+        return bpda(y.detach().clamp(0, 1), y)
+    return y.clamp_(0, 1)
+
+
+def symmetric(x: Tensor, rows: int, columns: int) -> Tensor:
+    """Images (..., H, W) continued by ``rows`` and ``columns`` on either side, mirrored at the edge of the last pixel.
+
+    The border d c b a | a b c d | d c b a: scipy's mode "reflect", numpy's "symmetric". Any size of border.
+    """
+    return _mirror(_mirror(x, -2, rows), -1, columns)
+
+
+def _mirror(x: Tensor, dim: int, border: int) -> Tensor:
+    size = x.shape[dim]
+    if border <= size:
+        before, after = x.narrow(dim, 0, border), x.narrow(dim, size - border, border)
+        return torch.cat([before.flip(dim), x, after.flip(dim)], dim) if border else x
+    place = torch.arange(-border, size + border, device=x.device) % (2 * size)
+    return x.index_select(dim, torch.minimum(place, 2 * size - 1 - place))
+
+
+def by_blocks(function: Callable[[Tensor], Tensor], x: Tensor, numbers: int = 2**18) -> Tensor:
+    """``function(x)``, on a CPU over slices of the batch small enough that temporaries stay in the cache.
+
+    Args:
+        function: treats every image alone.
+        x: (N, ...) of any shape.
+        numbers: how many values a slice may hold; it has one image at least.
+    """
+    whole = not x.is_cpu or (x.requires_grad and torch.is_grad_enabled()) or torch.compiler.is_compiling()
+    count = max(1, numbers // x[0].numel())
+    if whole or len(x) <= count:
+        return function(x)
+    return torch.cat([function(part) for part in x.split(count)])
+
+
+def reflect(x: Tensor, border: int) -> Tensor:
+    """Images (N, C, H, W) continued by ``border`` pixels, mirrored at the middle of the last pixel; any size.
+
+    The border d c b | a b c d | c b a: numpy's "reflect", OpenCV's BORDER_REFLECT_101. One pixel repeats.
+    """
+    if border < min(x.shape[-2:]):
+        return F.pad(x, (border,) * 4, mode="reflect") if border else x
+    for dim in (-2, -1):
+        last = max(x.shape[dim] - 1, 1)
+        place = torch.arange(-border, x.shape[dim] + border, device=x.device) % (2 * last)
+        x = x.index_select(dim, torch.minimum(place, 2 * last - place).clamp(max=x.shape[dim] - 1))
+    return x

@@ -1,0 +1,137 @@
+"""Non-local means: averages over pixels whose surroundings look alike."""
+
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from blurnet.checks import check_odd
+from blurnet.transforms.base import Transform
+from blurnet.transforms.color import lab, rgb_of_lab
+from blurnet.transforms.common import by_blocks, prepare, reflect, rounded_into_range
+from blurnet.transforms.pairs import Shift, add_pair, half_plane, squared_distance
+
+NonLocalRule = Literal["opencv", "scikit-image"]
+
+
+def non_local_means(
+    x: Tensor, search: int = 11, patch: int = 3, strength: float = 4 / 255, rule: NonLocalRule = "opencv"
+) -> Tensor:
+    """Average over a search window with weights that fall with the distance between the patches around two pixels.
+
+    "opencv" follows ``cv2.fastNlMeansDenoisingColored(image, None, 255 strength, 255 strength, patch, search)``:
+    lightness and colour of CIE L*a*b* apart, weights ``exp(-distance / strength^2)`` of the mean squared distance,
+    those below 0.001 dropped; to 1/255 on average, as the library rounds L*a*b* to 8 bits and this does not. The library
+    expects BGR. One-channel images are taken as they are, as by ``cv2.fastNlMeansDenoising``.
+    "scikit-image" gives the numbers of ``denoise_nl_means(image, patch, search // 2, strength, channel_axis=-1)``
+    (its fast mode) to 0.005, as its exponential is approximate, with what its code does: patches are one pixel smaller than asked, and their squared
+    distance is divided as if they were not; weights below exp(-5) are dropped.
+
+    Args:
+        x: images (N, C, H, W) in [0, 1], C 1 or 3 for "opencv"; any size.
+        search: odd side of the search window in pixels.
+        patch: odd side of the patches in pixels, 3 at least.
+        strength: in units of pixel values, above 0; larger smooths more. 4 / 255 with windows 11 and 3 is feature
+            squeezing's "11-3-4" for ImageNet.
+        rule: "opencv" or "scikit-image".
+
+    Returns:
+        Images (N, C, H, W) in [0, 1]. Differentiable; the backward pass computes every shift again, so that memory
+        stays that of few images.
+
+    Raises:
+        TypeError, ValueError: bad images or settings.
+
+    Source: Buades et al. 2005; Xu et al. 2018, "Feature Squeezing" (OpenCV).
+    """
+    _check(search, patch, strength, rule)
+    images = prepare(x)
+    if rule == "opencv" and x.shape[1] not in (1, 3):
+        raise ValueError(f"non-local means: OpenCV's rule takes 1 or 3 channels, got {tuple(x.shape)}")
+    function = _opencv if rule == "opencv" else _scikit_image
+    return by_blocks(lambda part: rounded_into_range(function(part, search // 2, patch, strength), x.dtype), images)
+
+
+class NonLocalMeans(Transform):
+    """:func:`non_local_means` as a module. Differentiable, so it is its own surrogate."""
+
+    differentiable = True
+
+    def __init__(
+        self, search: int = 11, patch: int = 3, strength: float = 4 / 255, rule: NonLocalRule = "opencv"
+    ) -> None:
+        super().__init__()
+        _check(search, patch, strength, rule)
+        self.search, self.patch, self.strength, self.rule = search, patch, strength, rule
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] to the same."""
+        return non_local_means(x, self.search, self.patch, self.strength, self.rule)
+
+    def extra_repr(self) -> str:
+        """The arguments, for ``print(net)``."""
+        return f"search={self.search}, patch={self.patch}, strength={self.strength:.4g}, rule={self.rule!r}"
+
+
+def _opencv(x: Tensor, radius: int, patch: int, strength: float) -> Tensor:
+    box = (-(patch // 2), patch // 2)
+    if x.shape[1] == 1:
+        return _means(255 * x, radius, box, (255 * strength * patch) ** 2, 1e-3) / 255
+    # The library's 8-bit L*a*b* stretches L to 255 and leaves a and b.
+    values = lab(x) * x.new_tensor([2.55, 1, 1])[:, None, None]
+    light, colour = values[:, :1], values[:, 1:]
+    light = _means(light, radius, box, (255 * strength * patch) ** 2, 1e-3)
+    colour = _means(colour, radius, box, 2 * (255 * strength * patch) ** 2, 1e-3)
+    return rgb_of_lab(torch.cat((light / 2.55, colour), 1))
+
+
+def _scikit_image(x: Tensor, radius: int, patch: int, strength: float) -> Tensor:
+    return _means(x, radius, (1 - patch // 2, patch // 2), x.shape[1] * (strength * patch) ** 2, torch.e**-5)
+
+
+def _means(x: Tensor, radius: int, box: tuple[int, int], scale: float, least: float) -> Tensor:
+    """Means with weights exp(-(sum over the patch of squared differences) / scale), where they are at least ``least``."""
+    halo = max(-box[0], box[1])
+    margin = radius + halo
+    padded = reflect(x, margin)
+
+    def weight(near: Tensor, far: Tensor) -> Tensor:
+        distance = _box_sum(_box_sum(squared_distance(near, far), box, halo, -2), box, halo, -1)
+        return F.threshold(distance.mul_(-1 / scale).exp_(), least, 0.0)
+
+    def contribution(padded: Tensor, shift: Shift) -> tuple[Tensor, Tensor]:
+        part = (torch.zeros_like(x), torch.zeros_like(x[:, :1]))
+        add_pair(part, padded, margin, shift, weight, halo)
+        return part
+
+    total, weights = x.clone(), torch.ones_like(x[:, :1])
+    for down, across in half_plane(radius):
+        shift = Shift(down, across)
+        if torch.is_grad_enabled() and x.requires_grad:
+            part = checkpoint(contribution, padded, shift, use_reentrant=False, preserve_rng_state=False)
+            total, weights = total + part[0], weights + part[1]
+        else:
+            add_pair((total, weights), padded, margin, shift, weight, halo)
+    return total / weights
+
+
+def _box_sum(x: Tensor, box: tuple[int, int], halo: int, dim: int) -> Tensor:
+    """Sums over the places ``box`` (first, last) around each one, along one dimension, without the ``halo``."""
+    size = x.shape[dim] - 2 * halo
+    total = x.narrow(dim, halo + box[0], size)
+    for place in range(box[0] + 1, box[1] + 1):
+        total = total + x.narrow(dim, halo + place, size)
+    return total
+
+
+def _check(search: int, patch: int, strength: float, rule: str) -> None:
+    check_odd(search, "non-local means: search")
+    check_odd(patch, "non-local means: patch")
+    if patch < 3:
+        raise ValueError(f"non-local means patch: expected at least 3 pixels, got {patch!r}")
+    if not 0 < strength < float("inf"):
+        raise ValueError(f"non-local means strength: expected a positive finite number, got {strength!r}")
+    if rule not in get_args(NonLocalRule):
+        raise ValueError(f"non-local means rule: expected one of {list(get_args(NonLocalRule))}, got {rule!r}")

@@ -1,0 +1,109 @@
+"""Random resizing and padding."""
+
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from blurnet.transforms.base import Transform
+from blurnet.transforms.common import prepare
+
+Interpolation = Literal["nearest", "bilinear"]
+
+
+def resize_pad(
+    x: Tensor,
+    size: tuple[int, int],
+    canvas: tuple[int, int],
+    corner: tuple[int, int],
+    interpolation: Interpolation = "nearest",
+    value: float = 0.0,
+) -> Tensor:
+    """Resize images to ``size`` and paste them on a canvas of one value.
+
+    Args:
+        x: images (N, C, H, W) in [0, 1].
+        size: (height, width) after resizing, at most the canvas.
+        canvas: (height, width) of the result.
+        corner: (top, left) of the image on the canvas.
+        interpolation: "nearest" or "bilinear" (centres of pixels aligned).
+        value: of the canvas, in [0, 1].
+
+    Returns:
+        Images (N, C, *canvas) in [0, 1]; linear in the images.
+
+    Raises:
+        TypeError, ValueError: bad images, or an image that leaves the canvas.
+    """
+    images = prepare(x)
+    below, beside = (canvas[i] - size[i] - corner[i] for i in (0, 1))
+    if min(*size, *(corner[i] + 1 for i in (0, 1)), below + 1, beside + 1) < 1:
+        raise ValueError(f"resize_pad: an image of {size} at {corner} leaves the canvas of {canvas}")
+    resized = F.interpolate(images, size, mode=interpolation)
+    return F.pad(resized, (corner[1], beside, corner[0], below), value=value).to(x.dtype)
+
+
+class RandomResizePad(Transform):
+    """Resize to a random size and paste at a random place of a larger canvas.
+
+    The size is drawn evenly between the smaller one and the canvas (the canvas left out, as the paper draws from
+    [299, 331)), height and width by the same factor; then the place, evenly over those that fit. The draws are the
+    same for all images of a call. Linear, so it is its own surrogate; random, so an attack averages over draws (EoT).
+
+    Args:
+        ratio: canvas over smaller size, above 1; the paper's 331 / 299.
+        grow: whether the canvas is ``ratio`` times the image, as in the paper, and the result larger than the image;
+            or the canvas is the image's size and the image shrinks, for nets that take one size only.
+        interpolation: "nearest" (the authors' code) or "bilinear".
+        value: of the canvas; the paper pads with zeros, Athalye et al. with 0.5.
+        seed: of the draws.
+
+    Raises:
+        ValueError: bad settings.
+
+    Source: Xie et al. 2018, "Mitigating Adversarial Effects Through Randomization".
+    """
+
+    differentiable = True
+    random = True
+
+    def __init__(
+        self,
+        ratio: float = 331 / 299,
+        grow: bool = True,
+        interpolation: Interpolation = "nearest",
+        value: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(seed)
+        if not 1 < ratio < float("inf"):
+            raise ValueError(f"random resize pad ratio: expected a finite number above 1, got {ratio!r}")
+        if interpolation not in get_args(Interpolation):
+            names = list(get_args(Interpolation))
+            raise ValueError(f"random resize pad interpolation: expected one of {names}, got {interpolation!r}")
+        if not 0 <= value <= 1:
+            raise ValueError(f"random resize pad value: expected a pixel value in [0, 1], got {value!r}")
+        self.ratio, self.grow, self.interpolation, self.value = ratio, grow, interpolation, value
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, C, H, W) in [0, 1] to (N, C, H', W'), the canvas, in [0, 1]."""
+        height, width = x.shape[-2:]
+        canvas = (round(height * self.ratio), round(width * self.ratio)) if self.grow else (height, width)
+        factor = 1.0 if self.grow else 1 / self.ratio
+        shares = torch.rand(3, generator=self.generator(), dtype=torch.float64).tolist()
+        rows, columns = (
+            _between(max(1, round(side * factor)), end, shares[0])
+            for side, end in zip((height, width), canvas, strict=True)
+        )
+        corner = (int(shares[1] * (canvas[0] - rows + 1)), int(shares[2] * (canvas[1] - columns + 1)))
+        return resize_pad(x, (rows, columns), canvas, corner, self.interpolation, self.value)
+
+    def extra_repr(self) -> str:
+        """The arguments, for ``print(net)``."""
+        return f"ratio={self.ratio:.4g}, grow={self.grow}, interpolation={self.interpolation!r}, value={self.value:g}"
+
+
+def _between(start: int, end: int, share: float) -> int:
+    """An integer from ``start`` to below ``end``, or ``start`` where they are equal."""
+    return start + int(share * max(end - start, 1))

@@ -1,0 +1,153 @@
+"""AutoPatch: never weaker than any of its stages, the same alone and in a batch, honest about who broke what."""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from blurnet.attacks.autopatch import BUDGETS, AutoPatch
+from blurnet.attacks.blackbox import PatchRandomSearch
+from blurnet.attacks.compose import Transfer
+from blurnet.attacks.lavan import LaVAN
+from blurnet.attacks.location import BestLocation
+from blurnet.attacks.patch_pgd import PatchPGD
+from blurnet.attacks.record import STANDING, WRONG
+from blurnet.attacks.worst_of import WorstOf
+from blurnet.data.victims import load_victims
+from blurnet.masks import Place, patch_side
+from blurnet.zoo.models import list_models, load_model
+
+
+def broken(net, attack, images, labels):
+    with torch.no_grad():
+        return net(attack(net, images, labels)).argmax(1) != labels
+
+
+@pytest.fixture(scope="module")
+def hardened(problem):
+    """A net whose margins are wide enough that a small patch breaks some images and not others."""
+
+    class Wide(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = problem.net
+            with torch.no_grad():
+                lead = problem.net(problem.images).topk(2, dim=1).values
+            # Every image's own lead plus a share that grows with its number.
+            self.boost = (lead[:, 0] - lead[:, 1]) * torch.linspace(-0.2, 1.5, len(problem.labels))
+
+        def forward(self, x):
+            distance = (x[:, None] - problem.images[None]).flatten(2).norm(dim=2)
+            nearest = distance.argmin(1)
+            logits = self.net(x)
+            bonus = torch.zeros_like(logits).scatter(1, problem.labels[nearest][:, None], self.boost[nearest][:, None])
+            return logits + bonus
+
+    return Wide().eval()
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["anywhere", "mask"])
+def test_never_weaker_than_any_stage_alone(hardened, problem, masked):
+    attack = AutoPatch(0.05, problem.mask if masked else None, "quick", source=problem.net, views=(problem.net,))
+    record = attack.detailed(hardened, problem.images, problem.labels)
+    with torch.no_grad():
+        wrong = hardened(record.adversarial).argmax(1) != problem.labels
+    alone = {name: broken(hardened, stage, problem.images, problem.labels) for name, stage in attack.stages(16).items()}
+    assert torch.equal(wrong, torch.stack([*alone.values()]).any(0))
+    assert wrong.any()
+    names = attack.stage_names
+    for image, stage in enumerate(record.stage.tolist()):
+        if stage >= 0:
+            assert alone[names[stage]][image]
+            assert not any(alone[name][image] for name in names[:stage]), "an earlier stage breaks it"
+
+
+def test_an_image_has_the_same_record_alone(hardened, problem):
+    attack = AutoPatch(0.05, budget="quick", source=problem.net)
+    together = attack.detailed(hardened, problem.images, problem.labels)
+    for i in (0, 5):
+        alone = attack.detailed(hardened, problem.images[i : i + 1], problem.labels[i : i + 1])
+        assert together.stage[i] == alone.stage[0]
+        assert torch.equal(together.box[i], alone.box[0])
+        assert torch.allclose(together.adversarial[i], alone.adversarial[0], atol=1e-4)
+
+
+def test_the_box_is_the_threat(problem):
+    record = AutoPatch(0.1, budget="quick").detailed(problem.net, problem.images, problem.labels)
+    side = patch_side((16, 16), 0.1)
+    for i, (top, bottom, left, right) in enumerate(record.box.tolist()):
+        assert (bottom - top, right - left) == (side, side)
+        outside = record.adversarial[i].clone()
+        outside[:, top:bottom, left:right] = problem.images[i, :, top:bottom, left:right]
+        assert torch.equal(outside, problem.images[i])
+    assert (record.stage >= 0).all()
+    assert (record.calls > 0).all()
+
+
+def test_wrong_and_standing_images_are_told_apart(problem):
+    labels = problem.labels.clone()
+    labels[0] = 0
+    constant = nn.Sequential(nn.Flatten(), nn.Linear(768, 5))
+    with torch.no_grad():
+        constant[1].weight.zero_()
+        constant[1].bias.copy_(torch.tensor([0.0, 9, 0, 0, 0]))
+    record = AutoPatch(0.05, budget="quick").detailed(constant, problem.images, problem.labels)
+    assert torch.equal(record.stage == STANDING, problem.labels == 1)
+    assert torch.equal(record.stage == WRONG, problem.labels != 1)
+    fooled = AutoPatch(0.1, budget="quick").detailed(problem.net, problem.images, labels)
+    assert fooled.stage[0] == WRONG
+    assert torch.equal(fooled.adversarial[0], problem.images[0])
+
+
+def test_larger_budgets_hold_the_stages_of_smaller_ones():
+    names = [set(AutoPatch(budget=name, source=nn.Identity(), views=(nn.Identity(),)).stage_names) for name in BUDGETS]
+    assert names[0] < names[1] < names[2]
+    assert "transfer" not in AutoPatch().stage_names
+    assert {"view 1", "transfer"} <= names[0]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"area": 0}, "AutoPatch area: expected a share of the image in (0, 1], got 0"),
+        ({"area": 1.5}, "AutoPatch area"),
+        ({"budget": "huge"}, "expected one of ['quick', 'standard', 'full'], got 'huge'"),
+    ],
+)
+def test_bad_settings_raise(settings, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        AutoPatch(**settings)
+    with pytest.raises(TypeError, match="expected models"):
+        AutoPatch(views=("lisa_cnn",))
+
+
+def at_least_as_strong(name, shared_data):
+    """AutoPatch breaks every victim that any of four attacks of the same threat breaks."""
+    victims = load_victims(f"rp2:{shared_data / 'rp2-lisa'}")
+    net, baseline = load_model(name), load_model("lisa_cnn")
+    images, labels = victims.images, victims.labels
+    found = broken(net, AutoPatch(0.05, source=baseline), images, labels)
+    margin = PatchPGD(steps=100)
+    rivals = WorstOf(
+        [
+            LaVAN("second", Place(0.05, "border"), steps=100),
+            LaVAN("second", Place(0.05, "anywhere"), steps=100),
+            PatchPGD(Place(0.05, "anywhere"), "second", loss="cross-entropy", optimizer="adam", composition="add"),
+            PatchRandomSearch(0.05, steps=500),
+            Transfer(BestLocation(margin, 0.05, shortlist=32), baseline),
+        ],
+        stop=False,
+    )
+    missed = broken(net, rivals, images, labels) & ~found
+    assert not missed.any(), f"{name}: AutoPatch left {int(missed.sum())} images that a single attack breaks"
+
+
+def test_stronger_than_single_attacks_on_a_shipped_net(shared_data):
+    at_least_as_strong("lisa_cnn-tv", shared_data)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_models())
+def test_stronger_than_single_attacks_on_every_shipped_net(name, shared_data):
+    at_least_as_strong(name, shared_data)
