@@ -29,3 +29,29 @@ def bare_epoch(net: nn.Module, batches: list[tuple[Tensor, Tensor]], optimizer: 
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+
+
+def bare_pgd_epoch(
+    net: nn.Module,
+    batches: list[tuple[Tensor, Tensor]],
+    optimizer: torch.optim.Optimizer,
+    radius: float,
+    steps: int,
+    step_size: float,
+) -> None:
+    """One pass of PGD adversarial training: attack in evaluation mode, then forward, backward, step."""
+    for images, labels in batches:
+        images = images.contiguous(memory_format=torch.channels_last)
+        net.eval()
+        x = (images + torch.empty_like(images).uniform_(-radius, radius)).clamp_(0, 1)
+        for _ in range(steps):
+            x.requires_grad_()
+            (gradient,) = torch.autograd.grad(F.cross_entropy(net(x), labels), x)
+            x = x.detach() + step_size * gradient.sign()
+            x = images + (x - images).clamp_(-radius, radius)
+            x = x.clamp_(0, 1)
+        net.train()
+        loss = F.cross_entropy(net(x), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()

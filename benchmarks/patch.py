@@ -19,7 +19,7 @@ from blurnet.attacks.patch_value import disc
 from blurnet.attacks.poses import Poses
 from blurnet.nets.lisa_cnn import LisaCNN
 
-BATCH, SIZE, STEPS, TARGET = 64, 32, 25, 12
+BATCH, SIZE, STEPS, TARGET = 16, 32, 25, 12
 SCALE = (0.1, 1.0)
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.attacks import pgd_step
-from benchmarks.bare import bare_epoch, bare_rp2
+from benchmarks.bare import bare_epoch, bare_pgd_epoch, bare_rp2
 from benchmarks.patch import BATCH, times
 from benchmarks.timing import medians
 from benchmarks.transforms import compare, pictures
@@ -25,6 +25,7 @@ from blurnet.layers.lowpass import LearnedLowPass
 from blurnet.masks import rp2_stickers
 from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.training.classifier import Classifier
+from blurnet.training.objectives import ObjectiveSpec
 
 Row = tuple[str, float, float, float]
 
@@ -66,27 +67,46 @@ class _Batches:
         return len(self.items)
 
 
+def _fit(classifier: Classifier, batches: _Batches) -> None:
+    """One epoch of Lightning's fit."""
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    trainer.fit(classifier, batches)
+
+
+def _bare_net() -> tuple[nn.Module, torch.optim.Optimizer]:
+    net = LisaCNN().to(memory_format=torch.channels_last)
+    return net, torch.optim.SGD(net.parameters(), 0.01, 0.9, weight_decay=5e-4, nesterov=True)
+
+
 def training_step(rounds: int) -> Row:
     """A step of Classifier in Lightning's fit, beside the bare loop; set-up of the trainer included in ours."""
-    batches = _Batches(20)
-    bare = LisaCNN().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(bare.parameters(), 0.01, 0.9, weight_decay=5e-4, nesterov=True)
+    batches, (bare, optimizer) = _Batches(20), _bare_net()
     classifier = Classifier(classes=list(label_names(18)), lr=0.01, schedule="constant")
-
-    def fit() -> None:
-        trainer = pl.Trainer(
-            accelerator="cpu",
-            max_epochs=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
-        trainer.fit(classifier, batches)
-
-    times = medians({"bare": lambda: bare_epoch(bare, batches.items, optimizer), "ours": fit}, rounds, "training step")
+    entries = {"bare": lambda: bare_epoch(bare, batches.items, optimizer), "ours": lambda: _fit(classifier, batches)}
+    times = medians(entries, rounds, "training step")
     return "training step, batch 128", times["ours"] / len(batches), times["bare"] / len(batches), 1.10
+
+
+def pgd_training_step(rounds: int) -> Row:
+    """A step of PGD adversarial training in Lightning's fit, beside the bare loop of the same objective."""
+    batches, (bare, optimizer) = _Batches(8), _bare_net()
+    attack = {"radius": 8 / 255, "steps": 7, "step_size": 2 / 255}
+    objective = ObjectiveSpec("pgd", dict(attack))
+    classifier = Classifier(classes=list(label_names(18)), objective=objective, lr=0.01, schedule="constant")
+    entries = {
+        "bare": lambda: bare_pgd_epoch(bare, batches.items, optimizer, **attack),  # type: ignore[arg-type]
+        "ours": lambda: _fit(classifier, batches),
+    }
+    times = medians(entries, rounds, "PGD training step")
+    return "PGD-7 training step, batch 128", times["ours"] / len(batches), times["bare"] / len(batches), 1.10
 
 
 def learned_filter(rounds: int, memory_format: torch.memory_format = torch.channels_last) -> Row:
@@ -142,6 +162,7 @@ BENCHMARKS = {
     "patch": patch_step,
     "pgd": pgd_step,
     "training": training_step,
+    "pgd-training": pgd_training_step,
     "filter": learned_filter,
     "filter-default": learned_filter_default,
     "lgs": lgs_copy,

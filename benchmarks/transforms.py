@@ -8,6 +8,7 @@ returns what is timed (it imports its library itself), and its line in the entry
 """
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -135,23 +136,31 @@ def scaling(name: str, rounds: int, device: str) -> None:
 
 
 MEMORY = """
-import resource, sys, torch
+import re, sys, torch
+from pathlib import Path
 from benchmarks.transforms import TABLE, pictures
+
+def status(key):
+    return int(re.search(key + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
+
 torch.set_num_threads(1)
 transform, x = TABLE[sys.argv[1]].make().eval(), pictures(int(sys.argv[2]), 299)
 with torch.no_grad():
     transform(x[:1, :, :64, :64])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+    before = status("VmRSS")
     transform(x)
-print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print((status("VmHWM") - before) / 1024)
 """
 
 
 def memory(name: str) -> None:
     """Print the peak of memory besides the images, result included, each in a process of its own (Linux)."""
-    print(f"| {name}: images of 299 x 299 | MiB besides them | of which the result |\n|---:|---:|---:|")
+    print(f"\n| {name}: images of 299 x 299 | MiB besides them | of which the result |\n|---:|---:|---:|")
+    plain = {key: value for key, value in os.environ.items() if key != "GLIBC_TUNABLES"}  # which keeps freed memory
     for count in (1, 16, 64, 256):
-        done = subprocess.run([sys.executable, "-c", MEMORY, name, str(count)], check=True, capture_output=True)
+        command = [sys.executable, "-c", MEMORY, name, str(count)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=plain)
         print(f"| {count} | {float(done.stdout):.0f} | {count * 3 * 299**2 * 4 / 2**20:.0f} |")
 
 

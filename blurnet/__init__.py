@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from blurnet.attacks.gradient import FGSM, PGD
     from blurnet.attacks.hard_label import HardLabel
     from blurnet.attacks.lavan import LaVAN
+    from blurnet.attacks.location import BestLocation
+    from blurnet.attacks.low_frequency import LowFrequency
+    from blurnet.attacks.patch import AdversarialPatch
+    from blurnet.attacks.patch_files import load_imagenet_patch
+    from blurnet.attacks.patch_pgd import PatchPGD
+    from blurnet.attacks.patch_value import Patch
+    from blurnet.attacks.penalty import WithPenalty
+    from blurnet.attacks.poses import Poses
     from blurnet.attacks.rp2 import RP2, RP2Result
     from blurnet.attacks.worst_of import WorstOf
     from blurnet.balls import Ball
@@ -21,7 +29,7 @@ if TYPE_CHECKING:
     from blurnet.layers.insert import first_conv, insert_after, insert_before
     from blurnet.layers.lowpass import FixedLowPass, LearnedLowPass
     from blurnet.layers.penalties import Tikhonov, TotalVariation, penalties
-    from blurnet.masks import mask_from_image, octagon, rectangles, rp2_stickers
+    from blurnet.masks import Place, mask_from_image, octagon, rectangles, rp2_stickers
     from blurnet.nets.gtsrb_cnn import GtsrbCNN
     from blurnet.nets.lisa_cnn import LisaCNN
     from blurnet.nets.normalize import Normalize
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "AdversarialPatch": "blurnet.attacks.patch",
     "AutoPatch": "blurnet.attacks.autopatch",
     "BPDA": "blurnet.attacks.compose",
     "EOT": "blurnet.attacks.compose",
@@ -41,6 +50,7 @@ _HOME = {
     "PGD": "blurnet.attacks.gradient",
     "RP2": "blurnet.attacks.rp2",
     "Ball": "blurnet.balls",
+    "BestLocation": "blurnet.attacks.location",
     "External": "blurnet.attacks.external",
     "FeatureDenoise": "blurnet.layers.denoise",
     "FixedLowPass": "blurnet.layers.lowpass",
@@ -49,15 +59,21 @@ _HOME = {
     "LaVAN": "blurnet.attacks.lavan",
     "LearnedLowPass": "blurnet.layers.lowpass",
     "LisaCNN": "blurnet.nets.lisa_cnn",
+    "LowFrequency": "blurnet.attacks.low_frequency",
     "Normalize": "blurnet.nets.normalize",
+    "PatchPGD": "blurnet.attacks.patch_pgd",
+    "Patch": "blurnet.attacks.patch_value",
     "PatchRandomSearch": "blurnet.attacks.blackbox",
     "Pipeline": "blurnet.transforms.base",
+    "Place": "blurnet.masks",
+    "Poses": "blurnet.attacks.poses",
     "RP2Result": "blurnet.attacks.rp2",
     "Square": "blurnet.attacks.blackbox",
     "Tikhonov": "blurnet.layers.penalties",
     "TotalVariation": "blurnet.layers.penalties",
     "Transfer": "blurnet.attacks.compose",
     "Transform": "blurnet.transforms.base",
+    "WithPenalty": "blurnet.attacks.penalty",
     "WorstOf": "blurnet.attacks.worst_of",
     "adaptive": "blurnet.transforms.base",
     "defend": "blurnet.transforms.base",
@@ -68,6 +84,7 @@ _HOME = {
     "insert_before": "blurnet.layers.insert",
     "lgs": "blurnet.transforms.lgs",
     "list_models": "blurnet.zoo.models",
+    "load_imagenet_patch": "blurnet.attacks.patch_files",
     "load_model": "blurnet.zoo.models",
     "mask_from_image": "blurnet.masks",
     "octagon": "blurnet.masks",
@@ -87,8 +104,10 @@ __all__ = [
     "LGS",
     "PGD",
     "RP2",
+    "AdversarialPatch",
     "AutoPatch",
     "Ball",
+    "BestLocation",
     "External",
     "FeatureDenoise",
     "FixedLowPass",
@@ -97,15 +116,21 @@ __all__ = [
     "LaVAN",
     "LearnedLowPass",
     "LisaCNN",
+    "LowFrequency",
     "Normalize",
+    "Patch",
+    "PatchPGD",
     "PatchRandomSearch",
     "Pipeline",
+    "Place",
+    "Poses",
     "RP2Result",
     "Square",
     "Tikhonov",
     "TotalVariation",
     "Transfer",
     "Transform",
+    "WithPenalty",
     "WorstOf",
     "__version__",
     "adaptive",
@@ -117,6 +142,7 @@ __all__ = [
     "insert_before",
     "lgs",
     "list_models",
+    "load_imagenet_patch",
     "load_model",
     "mask_from_image",
     "octagon",

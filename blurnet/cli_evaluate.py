@@ -16,6 +16,7 @@ from blurnet.cli_prepare import Evaluation, parameters, prepare
 from blurnet.cli_shared import HelpText, one_line_errors, own_arguments, public_command, quiet
 from blurnet.evaluation.attack_table import ATTACKS, Budget
 from blurnet.evaluation.compare import compare
+from blurnet.evaluation.examine import examine, suspects
 from blurnet.evaluation.gallery import kept_images
 from blurnet.evaluation.html import write_html
 from blurnet.evaluation.pictures import draw_pictures
@@ -89,6 +90,12 @@ def parser() -> ArgumentParser:
         default=True,
         help="Attacks see the surrogate gradients of the model's transformations.",
     )
+    made.add_argument(
+        "--sanity",
+        action=ActionYesNo(yes_prefix="", no_prefix="no-"),
+        default=True,
+        help="Check for masked gradients; the report says where that was left out.",
+    )
     made.add_argument("--allow-flags", action="store_true", help="Exit with 0 although sanity checks raised flags.")
     made.add_argument("--device", type=Device, default="auto", help="Where to compute.")
     skipped = {"target", "mask", "printable", "transformations"}
@@ -137,12 +144,22 @@ def write(evaluation: Evaluation) -> dict[str, Any]:
     robustness, images = evaluation.robustness, evaluation.images
     outcomes = images.outcomes() if images else ()
     found = (images, outcomes) if images else None
-    report = build_report(robustness.results(), robustness, evaluation.subject, images=found)
+    rows = _examined(evaluation)
+    report = build_report(robustness.results(), robustness, evaluation.subject, images=found, sanity=rows)
     pictures = draw_pictures(robustness.folder, robustness)
     write_html(robustness.folder, report, kept_images(*found) if found else (), pictures)
     write_report(robustness.folder, report, robustness, outcomes)
     print(markdown(report))
     return report
+
+
+def _examined(evaluation: Evaluation) -> list[dict[str, Any]] | None:
+    """What the sanity checks say; None where they were left out."""
+    if not evaluation.sanity:
+        return None
+    robustness, images = evaluation.robustness, evaluation.images
+    listed = suspects(robustness, images, evaluation.subject.mask, evaluation.seed, evaluation.source)
+    return examine(listed, robustness.folder, evaluation.trainer.strategy.root_device)
 
 
 def compare_main(arguments: Sequence[str]) -> int:

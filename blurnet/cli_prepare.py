@@ -51,6 +51,9 @@ class Evaluation:
     data: SignData | None
     trainer: pl.Trainer
     subject: Subject
+    seed: int = 0
+    source: nn.Module | None = None  #: another model, for transfer
+    sanity: bool = True  #: run the sanity checks
     allow_flags: bool = False
 
 
@@ -82,7 +85,9 @@ def prepare(config: Namespace, command: str) -> Evaluation:
         mask=config.mask,
         adaptive=adaptive_part(config.adaptive, [repr(transform) for transform in transforms]),
     )
-    return Evaluation(robustness, images, data, _trainer(config, out), subject, config.allow_flags)
+    return Evaluation(
+        robustness, images, data, _trainer(config, out), subject, config.seed, source, config.sanity, config.allow_flags
+    )
 
 
 def attack_names(text: str) -> list[str]:

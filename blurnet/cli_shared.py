@@ -13,6 +13,7 @@ from jsonargparse import DefaultHelpFormatter
 # Said on every run and nothing a user can act on.
 NOISE = (
     "does not have many workers",  # the data is in memory or small
+    "not supported by the model summary",  # half precision: only its estimate of the size is off
     "is smaller than the logging interval",  # epochs are logged, not steps
     "GPU available but not used",
     "treespec, LeafSpec",  # Lightning 2.6 on torch 2.15

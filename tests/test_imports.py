@@ -35,6 +35,7 @@ PUBLIC = [
     *("FGSM", "PGD", "Ball", "External"),
     *("LGS", "RP2", "LaVAN", "LearnedLowPass", "FixedLowPass", "TotalVariation", "Tikhonov"),
     *("Normalize", "LisaCNN", "GtsrbCNN"),
+    *("Transform", "Pipeline", "adaptive", "defend", "identity_bpda", "transforms_of"),
 ]
 
 

@@ -11,7 +11,7 @@ from blurnet.attacks.base import Attack, Model, prepared
 from blurnet.attacks.patch_moves import PatchMoves, show_patch
 from blurnet.attacks.random_search import Proposer, check_search, coverage, search
 from blurnet.attacks.record import Record
-from blurnet.attacks.targets import Rule, check_target, choose_targets
+from blurnet.attacks.targets import Target, check_target, choose_targets
 from blurnet.balls import Ball
 from blurnet.masks import Place
 
@@ -46,7 +46,7 @@ class PatchRandomSearch(Attack):
     area: float = 0.05
     mask: Tensor | Place | None = field(default=None, compare=False)
     steps: int = 1000
-    target: int | Rule | None = None
+    target: Target = None
     share: float = 0.4
     move_every: int = 5
     stop: bool = True
@@ -108,7 +108,7 @@ class Square(Attack):
 
     ball: Ball
     steps: int = 1000
-    target: int | Rule | None = None
+    target: Target = None
     share: float = 0.3
     stop: bool = True
     seed: int = 0

@@ -23,8 +23,9 @@ class BestLocation(Attack):
 
     Places lie on a grid whose last row and column are always part of it. Each is probed with one forward pass, a gray
     or noisy rectangle there (exhaustive); with ``shortlist``, only the windows that hold most of the squared input
-    gradient are. The attack then runs at the ``tries`` best places, image by image until one succeeds. No image's
-    result depends on its batch.
+    gradient are. The attack then runs at the ``tries`` best places, image by image until one succeeds; failing that, a
+    picture with any wrong answer is kept before one that comes nearer to a target. No image's result depends on its
+    batch.
 
     Args:
         attack: any attack with a ``mask`` setting, of its own or of an attack that it wraps; the mask is replaced.
@@ -102,17 +103,18 @@ class BestLocation(Attack):
         search = _Search(self, model, images, labels, clean)
         places, calls = search.places()
         best, boxes = images.clone(), search.grid[places[:, 0]]
-        lead = images.new_full((len(images),), float("-inf"))
+        grade, lead = torch.full_like(labels, -1), images.new_full((len(images),), float("-inf"))
         stage, standing = torch.full_like(labels, STANDING), torch.arange(len(images), device=images.device)
         for attempt in range(places.shape[1]):
             here = search.grid[places[standing, attempt]]
             pictures, cost = search.attacked(self.attack, standing, here)
-            value, won = search.judge(pictures, standing)
+            value, now = search.judge(pictures, standing)
             calls[standing] += cost + 1
-            better = won | (value > lead[standing])
-            won_by, index = standing[won], standing[better]
-            best[index], boxes[index], lead[index] = pictures[better], here[better], value[better]
-            stage[won_by] = attempt
+            better = (now > grade[standing]) | ((now == grade[standing]) & (value > lead[standing]))
+            index, won = standing[better], now == 2
+            best[index], boxes[index] = pictures[better], here[better]
+            grade[index], lead[index] = now[better], value[better]
+            stage[standing[won]] = attempt
             standing = standing[~won]
             if len(standing) == 0:
                 break
@@ -194,13 +196,13 @@ class _Search:
         return pictures, torch.full_like(image, -(-counted.seen // len(image)))
 
     def judge(self, pictures: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
-        """The objective of pictures of images (M,), and whether they fool the model."""
-        targets = None if self.targets is None else self.targets[image]
+        """The objective of pictures of images (M,), and a grade: 2 where the attack has won, 1 for any wrong answer."""
+        targets, labels = None if self.targets is None else self.targets[image], self.labels[image]
         with torch.no_grad():
             logits = self.model(pictures)
-        value = objective(self.settings.loss, logits, self.labels[image], targets)
+        value = objective(self.settings.loss, logits, labels, targets)
         wanted = targets if inside(self.settings.attack, "wins", "target") == "target" else None
-        return value, succeeded(logits, self.labels[image], wanted)
+        return value, succeeded(logits, labels).long() + succeeded(logits, labels, wanted)
 
 
 class _Counted:

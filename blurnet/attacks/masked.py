@@ -29,8 +29,9 @@ class MaskedAttack(Attack):
     """A per-image ascent on what is painted under a mask; subclasses say how a variable becomes a picture.
 
     Every image and restart is a row of its own in one batch. An image that is solved leaves the batch with all its
-    restarts; of all its steps and restarts the picture is kept that fools most views, the higher objective on a tie,
-    so that more steps or restarts never make the attack weaker. No image's result depends on its batch.
+    restarts. Of all its steps and restarts the picture is kept that fools most views, the higher objective on a tie;
+    a wrong answer that is not the target counts half. So more restarts never make the attack weaker, nor do more
+    steps of one size. No image's result depends on its batch.
 
     Args:
         mask: where the attack may write: zeros and ones (H, W), (1, 1, H, W) or (N, 1, H, W), or a
@@ -174,7 +175,10 @@ class _Ascent:
         return torch.cat(starts)
 
     def _judge(self, picture: Tensor, rows: "_Rows") -> tuple[Tensor, Tensor, Tensor]:
-        """Of each row: the objective, the share of views it fools, and whether it clearly fools all of them."""
+        """Of each row: the objective, the share of views it fools, and whether it clearly fools all of them.
+
+        Where a target was not reached, any wrong answer counts half: it is still more than the right one.
+        """
         attack, views = self.attack, self.attack.eot_samples
         self.calls[rows.index] += attack.restarts * views
         logits = self.model(self._views(picture))
@@ -189,7 +193,8 @@ class _Ascent:
         # A lead within rounding errors may be none in another batch.
         lead = objective("margin", logits, labels, wanted) / logits.abs().amax(dim=1).clamp(min=1e-30)
         clear = (won & (lead > 1e-5)).view(views, -1).all(dim=0)
-        return value, won.view(views, -1).to(value).mean(dim=0), clear
+        fooled = (won.to(value) + succeeded(logits, labels)) / 2
+        return value, fooled.view(views, -1).mean(dim=0), clear
 
     def _views(self, picture: Tensor) -> Tensor:
         """Each picture as often as there are views, (views rows, 3, H, W), view by view."""

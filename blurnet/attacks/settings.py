@@ -14,7 +14,8 @@ def replace_inside(attack: A, **changes: Any) -> A:
     """A copy of the attack with other settings; those that it lacks are changed in the attack it wraps.
 
     Args:
-        attack: a frozen dataclass; a wrapper holds the attack inside as its field ``attack``.
+        attack: a frozen dataclass; a wrapper holds the attack inside as its field ``attack``, or several as
+            ``attacks``, all of which are changed.
         changes: settings by name.
 
     Raises:
@@ -24,10 +25,13 @@ def replace_inside(attack: A, **changes: Any) -> A:
     own = {name: value for name, value in changes.items() if name in names}
     rest = {name: value for name, value in changes.items() if name not in names}
     if rest:
-        inner = getattr(attack, "attack", None)
-        if not isinstance(inner, Attack):
+        inner, several = getattr(attack, "attack", None), getattr(attack, "attacks", ())
+        if isinstance(inner, Attack):
+            own["attack"] = replace_inside(inner, **rest)
+        elif several:
+            own["attacks"] = tuple(replace_inside(one, **rest) for one in several)
+        else:
             raise ValueError(f"{type(attack).__name__} has no {', '.join(rest)}; it has {', '.join(sorted(names))}")
-        own["attack"] = replace_inside(inner, **rest)
     return dataclasses.replace(attack, **own)  # type: ignore[type-var]
 
 

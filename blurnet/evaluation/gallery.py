@@ -72,4 +72,4 @@ def _card(title: str, row: Sequence[Shown]) -> Markup:
 
 
 def _call(classes: tuple[str, ...], prediction: Tensor, confidence: Tensor) -> str:
-    return f"{classes[int(prediction)]} {100 * float(confidence):.0f} %"
+    return f"{classes[int(prediction)]} {100 * float(confidence):.0f}\u00a0%"

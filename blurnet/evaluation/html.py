@@ -8,6 +8,7 @@ from blurnet.evaluation.document import bar, document, said
 from blurnet.evaluation.gallery import Shown, gallery
 from blurnet.evaluation.html_images import attacks, charts, headline, stages
 from blurnet.evaluation.markup import Markup, element, join, png, table
+from blurnet.evaluation.summary import evidence, sanity_note
 from blurnet.zoo.files import write_atomic
 
 Rows = Sequence[tuple[str, Sequence[Shown]]]
@@ -75,10 +76,11 @@ def _tile(name: str, rate: Mapping[str, Any]) -> tuple[str, str, str]:
 def _flags(report: Mapping[str, Any]) -> Markup | None:
     flags = report.get("flags") or []
     if not flags:
-        return None
+        note = sanity_note(report)
+        return element("p", note, class_="soft") if note else None
     cards = []
     for flag in flags:
-        said = (("Cause", flag["cause"]), ("What to do", flag["cure"]), ("Seen", flag["evidence"]))
+        said = (("Cause", flag["cause"]), ("What to do", flag["cure"]), ("Seen", evidence(flag)))
         lines = [piece for name, text in said for piece in (element("dt", name), element("dd", text))]
         cards.append(element("article", element("h3", f"⚑ {flag['name']}"), element("dl", *lines), class_="card flag"))
     intro = "Signs that the attacks were hindered rather than withstood. The numbers above may be too good."

@@ -1,6 +1,6 @@
 """The report: one JSON for programs, one Markdown for people, one line of JSON for each attacked image.
 
-``report.json`` has "format" 2. Format 1 lacked "per_image", "adaptive" and "flags" with content; all that it had is
+``report.json`` has "format" 2. Format 1 lacked "per_image", "adaptive", "sanity" and flags; all that it had is
 where it was, so that :func:`blurnet.evaluation.reading.read_report` reads both.
 """
 
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from blurnet.evaluation.campaign import Target
+from blurnet.evaluation.examine import all_flags
 from blurnet.evaluation.per_image import Outcome, PerImage
 from blurnet.evaluation.report_images import image_rows, images_part
 from blurnet.evaluation.results import AttackResult, Results
@@ -60,7 +61,7 @@ def build_report(
     subject: Subject,
     *,
     images: tuple[PerImage, tuple[Outcome, ...]] | None = None,
-    flags: Sequence[dict[str, Any]] = (),
+    sanity: Sequence[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """The content of ``report.json``: no times, so that a rerun writes the same bytes. Rates are in percent.
 
@@ -69,7 +70,7 @@ def build_report(
         robustness: the module that measured it.
         subject: names.
         images: the attacks image by image with their outcomes, where there are any.
-        flags: what the sanity checks raised, plain data.
+        sanity: rows of :func:`blurnet.evaluation.examine.examine`; None: the checks were not run.
     """
     victims = robustness.victims
     white_box = [a for a in results.attacks if a.source is None]
@@ -94,7 +95,8 @@ def build_report(
         "per_image": images_part(*images) if images else None,
         "attacks": [_attack(result, classes) for result in white_box],
         "transfer": {**_attack(transfer[0], classes), "source": transfer[0].source} if transfer else None,
-        "flags": list(flags),
+        "sanity": None if sanity is None else [{**row, "flags": [f["name"] for f in row["flags"]]} for row in sanity],
+        "flags": all_flags(sanity or ()),
     }
 
 

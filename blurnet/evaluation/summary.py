@@ -1,5 +1,6 @@
 """summary.md: a report for people."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from blurnet.evaluation.report_images import images_markdown, percent
@@ -22,7 +23,7 @@ def markdown(report: dict[str, Any]) -> str:
     lines.append(f"- parameters: {model['parameters']:,}; weights sha256 `{model['sha256'][:16]}`")
     if report.get("adaptive"):
         lines.append(f"- {report['adaptive']['note']}")
-    lines += ["", *_flag_lines(report["flags"])]
+    lines += ["", *_flag_lines(report)]
     if report.get("per_image"):
         lines += images_markdown(report["per_image"])
     attacks = [(f"{a['name']}, made on this model", a) for a in report["attacks"]]
@@ -36,12 +37,37 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join([*lines, "## Command", "", f"    {report['command']}", ""])
 
 
-def _flag_lines(flags: list[dict[str, Any]]) -> list[str]:
-    if not flags:
-        return []
+def _flag_lines(report: dict[str, Any]) -> list[str]:
+    """What the sanity checks say, flags or not."""
+    if not report["flags"]:
+        said = sanity_note(report)
+        return [said, ""] if said else []
     lines = ["## Flags", "", "Signs that the attacks were hindered rather than withstood:", ""]
-    lines += [f"- **{f['name']}**: {f['cause']} To do: {f['cure']} Seen: {f['evidence']}" for f in flags]
+    lines += [f"- **{f['name']}**: {f['cause']} To do: {f['cure']} Seen: {evidence(f)}." for f in report["flags"]]
     return [*lines, ""]
+
+
+def sanity_note(report: Mapping[str, Any]) -> str:
+    """One sentence on the sanity checks of a report without flags; empty for reports that know none."""
+    if "sanity" not in report:
+        return ""
+    if report["sanity"] is None:
+        return "The sanity checks were NOT run."
+    if not any(row["images"] for row in report["sanity"]):
+        return "The sanity checks had no image to look at: the model answers none of the first ones rightly."
+    counts = ", ".join(f"{row['images']} images ({row['threat']})" for row in report["sanity"])
+    return f"The sanity checks raised no flag on {counts}."
+
+
+def evidence(flag: Mapping[str, Any]) -> str:
+    """What a check saw, as text."""
+    seen = flag["evidence"]
+    text = ", ".join(f"{key.replace('_', ' ')} {_short(value)}" for key, value in seen.items())
+    return f"{text} ({flag['threat']})" if flag.get("threat") else text
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _attack_lines(title: str, attack: dict[str, Any]) -> list[str]:

@@ -62,6 +62,9 @@ class Transform(nn.Module, ABC):
         """A differentiable stand-in of the same output shape; forward itself where that is differentiable."""
         return self.forward(x)
 
+    def attach(self, model: nn.Module) -> None:
+        """Told by :func:`defend` which model follows; few transformations need to know."""
+
     def generator(self) -> torch.Generator:
         """The random numbers of the present call, from their beginning, on the CPU."""
         return torch.Generator().manual_seed((self.seed + _STEP * self._calls) % 2**63)
@@ -158,6 +161,8 @@ def defend(model: nn.Module, *transforms: Transform) -> nn.Sequential:
     if not transforms:
         raise ValueError("defend: no transformations given")
     _check_transforms("defend", transforms)
+    for stage in (stage for transform in transforms for stage in transforms_of(transform)):
+        stage.attach(model)
     return nn.Sequential(*transforms, model)
 
 

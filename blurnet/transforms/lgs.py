@@ -65,7 +65,7 @@ def lgs(
     Source: Naseer et al. 2019, "Local Gradients Smoothing", Eq. 5-8.
     """
     settings = Settings(smoothing, block, overlap, threshold, temperature, maps, stencil, padding, gate, low_pass)
-    if torch.compiler.is_compiling():  # a compiler fuses the formula better than the passes in place
+    if torch.compiler.is_compiling():  # the passes in place cannot be traced
         return lgs_formula(x, settings, settings.windows(x.shape))
     check_images(x[:1] if x.ndim == 4 else x, channels=None)  # the rest is checked chunk by chunk
     windows = settings.windows(x.shape)

@@ -10,13 +10,13 @@ from blurnet.transforms.lgs_settings import Settings, Windows
 from blurnet.transforms.stencils import GAIN, derivatives
 
 #: Pixels a chunk: on a CPU its maps stay in the cache that the cores share, on a GPU they stay small beside the batch.
-CPU_CHUNK, GPU_CHUNK = 2**20, 2**25
+CPU_CHUNK, GPU_CHUNK = 2**21, 2**25
 
 
 def lgs_fast(x: Tensor, settings: Settings, windows: Windows) -> Tensor:
     """The values of :func:`blurnet.transforms.lgs.lgs` with its hard gate; records no gradient.
 
-    Besides the result it takes memory for two maps of a chunk's images, whatever the batch.
+    Besides the result it takes memory for three maps of a chunk's images, whatever the batch.
     """
     out = torch.empty_like(x)
     limit = CPU_CHUNK if x.device.type == "cpu" else GPU_CHUNK

@@ -38,8 +38,8 @@ def non_local_means(
         rule: "opencv" or "scikit-image".
 
     Returns:
-        Images (N, C, H, W) in [0, 1]. Differentiable; the backward pass computes every shift again, so that memory
-        stays that of few images.
+        Images (N, C, H, W) in [0, 1]. Differentiable; for the backward pass one map of weights is kept for each pair
+        of opposite shifts, the rest is computed again.
 
     Raises:
         TypeError, ValueError: bad images or settings.
@@ -101,20 +101,15 @@ def _means(x: Tensor, radius: int, box: tuple[int, int], scale: float, least: fl
         distance = _box_sum(_box_sum(squared_distance(near, far), box, halo, -2), box, halo, -1)
         return F.threshold(distance.mul_(-1 / scale).exp_(), least, 0.0)
 
-    def contribution(padded: Tensor, shift: Shift) -> tuple[Tensor, Tensor]:
-        part = (torch.zeros_like(x), torch.zeros_like(x[:, :1]))
-        add_pair(part, padded, margin, shift, weight, halo)
-        return part
+    def weight_again(near: Tensor, far: Tensor) -> Tensor:
+        again: Tensor = checkpoint(weight, near, far, use_reentrant=False, preserve_rng_state=False)
+        return again
 
-    total, weights = x.clone(), torch.ones_like(x[:, :1])
+    records = torch.is_grad_enabled() and x.requires_grad
+    mean = (x.clone(), torch.ones_like(x[:, :1]))
     for down, across in half_plane(radius):
-        shift = Shift(down, across)
-        if torch.is_grad_enabled() and x.requires_grad:
-            part = checkpoint(contribution, padded, shift, use_reentrant=False, preserve_rng_state=False)
-            total, weights = total + part[0], weights + part[1]
-        else:
-            add_pair((total, weights), padded, margin, shift, weight, halo)
-    return total / weights
+        add_pair(mean, padded, margin, Shift(down, across), weight_again if records else weight, halo)
+    return mean[0] / mean[1]
 
 
 def _box_sum(x: Tensor, box: tuple[int, int], halo: int, dim: int) -> Tensor:

@@ -66,7 +66,7 @@ class DigitalWatermark(Transform):
     keeps them together.
 
     Args:
-        net: images in [0, 1] to logits, for blind use; :meth:`attach` sets it later.
+        net: images in [0, 1] to logits, for blind use. None: the model given to ``defend``, or to :meth:`attach`.
         mask: zeros and ones that broadcast over images, for non-blind use; not in the state dict either.
         share: see :func:`salient_region`, as are density, window, opening and dilation.
         density: least share of marked pixels in a window.
@@ -110,11 +110,10 @@ class DigitalWatermark(Transform):
         self.share, self.density, self.window, self.opening, self.dilation = share, density, window, opening, dilation
         self.guided, self.inpainting, self.radius = guided, inpainting, radius
 
-    def attach(self, net: nn.Module) -> None:
-        """Use this net's saliency (blind)."""
-        if self.mask is not None:
-            raise ValueError("digital watermark: has a mask (non-blind) and needs no net")
-        self._net = (net,)
+    def attach(self, model: nn.Module) -> None:
+        """Use the saliency of this model, unless a net or a mask was given."""
+        if self.mask is None and not self._net:
+            self._net = (model,)
 
     def region(self, x: Tensor) -> Tensor:
         """The region to be inpainted, (N, 1, H, W) of zeros and ones, for images (N, C, H, W) in [0, 1]."""

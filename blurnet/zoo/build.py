@@ -23,7 +23,17 @@ from blurnet.nets.gtsrb_cnn import GtsrbCNN
 from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.nets.vision import timm_net, torchvision_net
 from blurnet.transforms.base import Transform
+from blurnet.transforms.bilateral import Bilateral
+from blurnet.transforms.bit_depth import BitDepth
+from blurnet.transforms.gaussian import Gaussian
+from blurnet.transforms.jpeg import JPEG
 from blurnet.transforms.lgs import LGS
+from blurnet.transforms.median import Median
+from blurnet.transforms.non_local_means import NonLocalMeans
+from blurnet.transforms.random_resize_pad import RandomResizePad
+from blurnet.transforms.total_variation import TotalVariationMin
+from blurnet.transforms.watermark import DigitalWatermark
+from blurnet.transforms.wavelet import Wavelet
 from blurnet.zoo.files import load_weights
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
 from blurnet.zoo.strict import check_arguments
@@ -60,6 +70,16 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
 #: Defenses that take images in [0, 1]: in front of the net only.
 TRANSFORMS: dict[str, Callable[..., Transform]] = {
     "lgs": LGS,
+    "bilateral": Bilateral,
+    "bit_depth": BitDepth,
+    "digital_watermark": DigitalWatermark,
+    "gaussian": Gaussian,
+    "jpeg": JPEG,
+    "median": Median,
+    "non_local_means": NonLocalMeans,
+    "random_resize_pad": RandomResizePad,
+    "total_variation_min": TotalVariationMin,
+    "wavelet": Wavelet,
 }
 
 DEFENSES: dict[str, Callable[..., nn.Module]] = {**LAYERS, **TRANSFORMS}
@@ -92,6 +112,9 @@ def build(spec: ModelSpec, weights: str | os.PathLike[str] | None = None) -> nn.
     # Inner layers first: an insertion changes the names of what lies inside the layer it wraps.
     for (side, layer), modules in sorted(places.items(), key=lambda item: -item[0][1].count(".")):
         net = (insert_after if side == "after" else insert_before)(net, layer, *modules)
+    for module in front.values():
+        if isinstance(module, DigitalWatermark):
+            module.attach(net)
     return nn.Sequential(OrderedDict([*front.items(), ("net", net)])) if front else net
 
 

@@ -54,6 +54,26 @@ class RP2Figures:
 
 
 @dataclass(frozen=True)
+class ImageFigures:
+    """Robust accuracy under one attack made on this very model, image by image.
+
+    Args:
+        attack: name of the attack: "autopatch", "pgd", ...
+        robust: images that are answered rightly with and without attack.
+        threat: what the attack may change.
+        calls: how often the model saw an image under attack, median over those answered rightly.
+        images: what was attacked. settings: ``repr`` of the attack.
+    """
+
+    attack: str
+    robust: Percent
+    threat: str
+    calls: int
+    images: str
+    settings: str
+
+
+@dataclass(frozen=True)
 class Published:
     """The figures a paper prints for this row, in percent; None where it prints none."""
 
@@ -76,6 +96,8 @@ class Card:
         command: repeats the training. lineage: "from scratch", or whose weights it was fine-tuned from.
         license: SPDX name, or a sentence.
         clean: accuracy on ``clean_set``. rp2: robustness; None where not measured.
+        per_image: robust accuracy under attacks on single images, one entry an attack.
+        flags: names of the sanity checks that failed; None where they were not run.
         evaluate_command: repeats the measurements. training_seconds: wall clock of the training.
         published: figures to compare with. notes: what a user should know.
         name, net, classes, parameters, sha256: filled in by ``save_model`` from what it writes.
@@ -92,6 +114,8 @@ class Card:
     clean: Percent | None = None
     clean_set: str = ""
     rp2: RP2Figures | None = None
+    per_image: list[ImageFigures] = field(default_factory=list)
+    flags: list[str] | None = None
     evaluate_command: str = ""
     training_seconds: float | None = None
     published: Published | None = None
@@ -111,6 +135,10 @@ class Card:
         """Inverse of :meth:`to_json`. ValueError or TypeError on unknown or missing keys and wrong types."""
         return from_dict(cls, drop_format(parse_json(text, "card"), "card"), "card")
 
+    def under(self, attack: str) -> ImageFigures | None:
+        """The figures under an attack on single images, by its name; None where it was not run."""
+        return next((figures for figures in self.per_image if figures.attack == attack), None)
+
     def with_report(self, report: dict[str, Any]) -> "Card":
         """The card with the figures of an evaluation report (report.json) of this model.
 
@@ -129,7 +157,23 @@ class Card:
         if targeted:
             strongest = max(targeted, key=lambda attack: float(attack["average"]["asr"]))
             changes["rp2"] = _rp2_figures(strongest, report["victims"])
+        if part := report.get("per_image"):
+            images = f"{part['on']['n']} images of {part['on']['name']}"
+            changes["per_image"] = [_image_figures(attack, images) for attack in part["attacks"]]
+        if report.get("sanity") is not None:
+            changes["flags"] = sorted({flag["name"] for flag in report["flags"]})
         return dataclasses.replace(self, **changes)
+
+
+def _image_figures(attack: dict[str, Any], images: str) -> ImageFigures:
+    return ImageFigures(
+        attack=attack["name"],
+        robust=from_dict(Percent, attack["robust"], f"report: robust accuracy under {attack['name']}"),
+        threat=attack["threat"],
+        calls=attack["calls"]["median"],
+        images=images,
+        settings=attack["repr"],
+    )
 
 
 def _rp2_figures(attack: dict[str, Any], victims: dict[str, Any]) -> RP2Figures:

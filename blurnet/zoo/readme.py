@@ -25,15 +25,27 @@ def render_readme(card: Card) -> str:
 
 
 def render_leaderboard(cards: Iterable[Card]) -> str:
-    """models/README.md: one table a data set, the least fooled by RP2 first."""
-    cards = sorted(cards, key=lambda c: (c.dataset, c.rp2 is None, c.rp2.average if c.rp2 else 0.0, c.name))
+    """models/README.md: one table a data set, the most robust first: by AutoPatch, then by RP2."""
+    cards = sorted(cards, key=_rank)
     parts = [
         "# Models",
-        "Rates in percent with 95 % intervals. RP2 is made on each model itself; its success is any change of label, "
-        "on average over the targets and for the worst target (lower is more robust). "
+        "Rates in percent with 95 % intervals. AutoPatch is robust accuracy: the share of images answered rightly with "
+        "and without the attack (higher is more robust). RP2 is made on each model itself; its success is any change "
+        "of label, on average over the targets and for the worst target (lower is more robust). "
         "Compare a defended net with a baseline of its own lineage; each model's card has settings and commands.",
     ]
-    header = ("model", "defense", "lineage", "clean", "RP2 average", "RP2 worst", "dissimilarity", "parameters", "file")
+    header = (
+        "model",
+        "defense",
+        "lineage",
+        "clean",
+        "AutoPatch",
+        "RP2 average",
+        "RP2 worst",
+        "dissimilarity",
+        "parameters",
+        "file",
+    )
     for dataset in dict.fromkeys(card.dataset for card in cards):
         rows = [_leaderboard_row(card) for card in cards if card.dataset == dataset]
         parts += [f"## {dataset}", _table(header, rows)]
@@ -47,12 +59,28 @@ def _leaderboard_row(card: Card) -> tuple[str, ...]:
         card.defense,
         card.lineage,
         str(card.clean or "-"),
+        _robust(card, "autopatch"),
         _average(rp2) if rp2 else "-",
         str(rp2.worst) if rp2 else "-",
         f"{rp2.dissimilarity:.3f}" if rp2 else "-",
         f"{card.parameters:,}",
         f"[model.safetensors]({card.name}/model.safetensors)",
     )
+
+
+def _rank(card: Card) -> tuple[str, float, float, str]:
+    patch = card.under("autopatch")
+    return (
+        card.dataset,
+        -patch.robust.value if patch else 1.0,
+        card.rp2.average if card.rp2 else 101.0,
+        card.name,
+    )
+
+
+def _robust(card: Card, attack: str) -> str:
+    figures = card.under(attack)
+    return f"{figures.robust}, {figures.threat}" if figures else "-"
 
 
 def _figures(card: Card) -> str:
@@ -62,6 +90,10 @@ def _figures(card: Card) -> str:
         ("RP2 success, average over targets", rp2 and _average(rp2), published.average),
         ("RP2 success, worst target", rp2 and f"{rp2.worst}, {rp2.worst_target}", published.worst),
         ("L2 dissimilarity", rp2 and f"{rp2.dissimilarity:.3f}", published.dissimilarity),
+        *(
+            (f"robust accuracy under {f.attack}, {f.threat}", f"{f.robust}; {f.calls:,} model calls an image", None)
+            for f in card.per_image
+        ),
     )
     if not card.published:
         rows = [(what, str(value or "not measured")) for what, value, _ in measured]
@@ -75,7 +107,12 @@ def _figures(card: Card) -> str:
 
 
 def _settings(card: Card) -> str:
-    return f"RP2 on {card.rp2.victims}: `{card.rp2.settings}`." if card.rp2 else ""
+    lines = [f"RP2 on {card.rp2.victims}: `{card.rp2.settings}`."] if card.rp2 else []
+    lines += [f"{f.attack} on {f.images}: `{f.settings}`." for f in card.per_image]
+    if card.flags is not None:
+        raised = ", ".join(card.flags)
+        lines.append(f"Sanity checks raised: {raised}." if raised else "Sanity checks of the attacks raised no flag.")
+    return "\n\n".join(lines)
 
 
 def _average(rp2: RP2Figures) -> str:

@@ -17,15 +17,21 @@ from torch import Tensor, nn
 
 from blurnet.attacks.autopatch import AutoPatch
 from blurnet.attacks.base import Attack
+from blurnet.attacks.blackbox import PatchRandomSearch, Square
+from blurnet.attacks.compose import EOT
 from blurnet.attacks.eot import Brightness, Noise, Perspective, Rotation
 from blurnet.attacks.gradient import FGSM, PGD
+from blurnet.attacks.hard_label import HardLabel
 from blurnet.attacks.lavan import LaVAN
 from blurnet.attacks.location import BestLocation
 from blurnet.attacks.low_frequency import LowFrequency
+from blurnet.attacks.patch import AdversarialPatch
 from blurnet.attacks.patch_pgd import PatchPGD
 from blurnet.attacks.penalty import BlockGradient, WithPenalty
+from blurnet.attacks.poses import Poses
 from blurnet.attacks.rp2 import RP2
 from blurnet.attacks.settings import replace_inside
+from blurnet.attacks.worst_of import WorstOf
 from blurnet.balls import Ball
 
 MOVES = (Rotation(5), Perspective(0.03), Brightness(0.9, 1.1), Noise(0.01))
@@ -61,6 +67,15 @@ def fgsm(ball: Ball = LINF, breaks: float = 0.8, **settings: Any) -> Case:
     return Case(lambda _: FGSM(ball, **settings), InBall(ball), breaks=breaks, steps=None, draws=False)
 
 
+STRAIGHT = Poses(rotation=0.0, where=(0.5, 0.5))
+
+
+def universal(side: int, **settings: Any) -> Case:
+    """One patch for the set; at every step the best so far is judged where it is put in the end."""
+    settings = {"area": 0.2, "check_every": 1, "poses": Poses(where=(0.5, 0.5), shift=(0.1, 0.1)), **settings}
+    return Case(lambda _: AdversarialPatch(**settings), InSquare(side), per_sample=False, enough=100)
+
+
 ATTACKS = {
     "rp2": Case(lambda m: RP2(0, m), per_sample=False),
     "rp2-reached": Case(lambda m: RP2(0, m, keep="reached"), per_sample=False, monotone=False),
@@ -89,6 +104,20 @@ ATTACKS = {
     "best-location": Case(lambda _: BestLocation(PatchPGD(), size=6, stride=5), InSquare(6), draws=False),
     "best-location-list": Case(lambda _: BestLocation(LaVAN(0), size=6, shortlist=4), InSquare(6), draws=False),
     "penalty": Case(lambda m: WithPenalty(PatchPGD(m), BlockGradient(), 0.01)),
+    # A square is 7.2 pixels wide, turned 9.4; a disc 8.2. A pixel that is covered in part counts too.
+    "universal": universal(11, shape="square"),
+    "universal-target": universal(10, target=0),
+    "universal-noise": universal(9, shape="square", start="noise", optimizer="sign", poses=STRAIGHT),
+    "universal-samples": universal(10, target=0, loss="cross-entropy", samples=2, batch=5),
+    "patch-search": Case(lambda _: PatchRandomSearch(0.15), InSquare(6), enough=200),
+    "patch-search-mask": Case(lambda m: PatchRandomSearch(mask=m), enough=200),
+    "patch-search-target": Case(lambda m: PatchRandomSearch(mask=m, target=0), enough=400),
+    "hard-label": Case(lambda _: HardLabel(0.15), InSquare(6), enough=200),
+    "hard-label-mask": Case(lambda m: HardLabel(mask=m), enough=200),
+    "square-linf": Case(lambda _: Square(LINF), InBall(LINF), enough=200),
+    "square-l2": Case(lambda _: Square(L2), InBall(L2), enough=200, breaks=0.7),
+    "eot": Case(lambda m: EOT(PatchPGD(m), 2)),
+    "worst-of": Case(lambda m: WorstOf([LaVAN(None, m, steps=10), PatchPGD(m, steps=10)]), steps=None),
     "fgsm-linf": fgsm(),
     "fgsm-l2": fgsm(L2),
     "fgsm-l1": fgsm(L1, breaks=0.5),  # one step can but fill few pixels
@@ -311,7 +340,15 @@ def test_bad_labels_and_logits_raise(case, problem):
             build(case, problem.mask)(model, images, labels)
 
 
-@pytest.mark.parametrize("make", [lambda t, m: RP2(t, m), lambda t, m: LaVAN(t, m), lambda t, _: PGD(LINF, target=t)])
+TARGETED = [
+    lambda t, m: RP2(t, m),
+    lambda t, m: LaVAN(t, m),
+    lambda t, _: PGD(LINF, target=t),
+    lambda t, _: AdversarialPatch(t),
+]
+
+
+@pytest.mark.parametrize("make", TARGETED)
 @pytest.mark.parametrize("target", [-1, 5, 2])
 def test_bad_targets_raise(make, target, problem):
     message = "is the true class of some" if target == 2 else "expected 0 to 4"

@@ -30,7 +30,7 @@ def test_needs_answers_only(attack, problem):
 
 def test_beats_random_patches(problem):
     """As many queries, each an independent patch of the kind the search begins with, break fewer images."""
-    place = Place(0.06, "center")
+    place = Place(0.06, "border")
     found = HardLabel(mask=place, steps=200).detailed(problem.net, problem.images, problem.labels).stage == 0
     broken = torch.zeros(8, dtype=torch.bool)
     for seed in range(200):

@@ -126,6 +126,20 @@ def test_targets_by_rule(rule, problem):
         assert torch.equal(answers, order[:, 1 if rule == "second" else -1])
 
 
+def test_any_wrong_answer_is_kept_before_a_nearer_target():
+    """Bright pictures are class 1, dark ones class 0; class 2 is the target, nearest in the dark and out of reach."""
+
+    def model(x):
+        light = x.flatten(1).sum(1)
+        return torch.stack([light * 0, light - 10, -100 - light], 1)
+
+    x, y = torch.zeros(2, 3, 4, 4), torch.zeros(2, dtype=torch.int64)
+    attack = PatchPGD(torch.ones(4, 4), 2, steps=10, optimizer="sign", lr=0.2)
+    record = attack.detailed(model, x, y)
+    assert (model(record.adversarial).argmax(1) == 1).all()
+    assert (record.stage == -1).all()
+
+
 def test_views_are_the_same_for_every_image(problem):
     seen: list[torch.Tensor] = []
 

@@ -133,6 +133,7 @@ def test_attacks_image_by_image_on_test_data(tmp_path, monkeypatch):
     assert header["attacks"][2]["repr"].startswith("PGD(")
     assert header["attacks"][2]["threat"] == "the whole image, linf at most 8/255"
     assert header["versions"] == report["versions"]
+    assert [(row["images"] > 0, row["flags"]) for row in report["sanity"]] == [(True, []), (True, [])]
     assert len(rows) == 27
     main = [row for row in rows if row["attack"] in ("lavan", "pgd")]
     robust = [all(row["robust"] for row in main if row["index"] == i) for i in {row["index"] for row in main}]
@@ -142,6 +143,21 @@ def test_attacks_image_by_image_on_test_data(tmp_path, monkeypatch):
     assert "Robust accuracy, the worst case" in (out / "summary.md").read_text()
     assert (out / "report.html").read_text().startswith("<!doctype html>")
     assert Card.from_json((model / "card.json").read_text()).with_report(report).clean.n == 35
+
+
+FLAG = {"name": "zero-gradient", "cause": "A step.", "cure": "Soften it.", "evidence": {"zero": 7}}
+
+
+@pytest.mark.parametrize(("more", "status"), [([], 3), (["--allow-flags"], 0), (["--no-sanity"], 0)])
+def test_flags_have_an_exit_status_of_their_own(model, tmp_path, monkeypatch, more, status):
+    monkeypatch.setattr("blurnet.cli_evaluate.examine", lambda *_: [{"threat": "t", "images": 7, "flags": [FLAG]}])
+    assert evaluate_main(single(model, tmp_path / "run", "--attacks", "pgd", "--limit", "1", *more)) == status
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    left_out = "--no-sanity" in more
+    assert report["flags"] == ([] if left_out else [FLAG | {"threat": "t"}])
+    assert report["sanity"] == (None if left_out else [{"threat": "t", "images": 7, "flags": ["zero-gradient"]}])
+    told = "NOT run" if left_out else "**zero-gradient**: A step. To do: Soften it. Seen: zero 7 (t)."
+    assert told in (tmp_path / "run" / "summary.md").read_text()
 
 
 def test_attacks_inside_the_mask_of_the_victims(model, tmp_path):

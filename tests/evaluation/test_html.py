@@ -16,7 +16,12 @@ from blurnet.evaluation.markup import Markup, element, picture
 from blurnet.evaluation.svg import heat_map, line_chart
 
 pytestmark = [pytest.mark.filterwarnings(text) for text in LIGHTNING]
-FLAG = {"name": "zero gradients", "cause": "a hard step", "cure": "use a surrogate", "evidence": "7 of 7"}
+FLAG = {
+    "name": "zero gradients",
+    "cause": "a hard step",
+    "cure": "use a surrogate",
+    "evidence": {"images": 7, "zero": 6.5},
+}
 VOID = {"meta", "img", "br"}
 
 
@@ -79,7 +84,16 @@ def test_pictures_and_charts_are_described_and_inside(made):
 def test_flags_stand_with_cause_and_cure(made):
     report, rows = made
     text = " ".join(Reader(page(report | {"flags": [FLAG]}, rows)).text)
-    assert all(value in text for value in FLAG.values())
+    assert all(FLAG[key] in text for key in ("name", "cause", "cure"))
+    assert "images 7, zero 6.5" in text
+
+
+def test_checks_without_flags_are_told_from_checks_left_out(made):
+    report, rows = made
+    assert "The sanity checks were NOT run." in page(report, rows)
+    done = report | {"sanity": [{"threat": "one patch", "images": 7, "flags": []}]}
+    assert "raised no flag on 7 images (one patch)" in page(done, rows)
+    assert "answers none of the first ones rightly" in page(report | {"sanity": [{"threat": "x", "images": 0}]})
 
 
 def nasty(value):

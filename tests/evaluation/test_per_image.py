@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_attacks import Blot, Counted, Staged, campaigns, guess, per_image, tiny_pool
+from tiny_attacks import Blot, Counted, Staged, campaigns, guess, labelled, per_image, tiny_pool
 from tiny_subject import CLASSES, LIGHTNING, tiny_net, trainer
 from torch import nn
 from torch.utils.data import DataLoader
@@ -250,12 +250,6 @@ class Shaken(Transform):
 
     def forward(self, x):
         return (x + 0.3 * torch.randn(1, *x.shape[1:], generator=self.generator())).clamp(0, 1)
-
-
-def labelled(net: nn.Module, n: int = 6) -> Pool:
-    images = Counted(n)
-    items = [(images[i][0], int(net(images[i][0][None]).argmax())) for i in range(n)]
-    return Pool(items, CLASSES, "labelled", shard=2)
 
 
 def test_attacks_see_the_surrogate_and_the_plain_model_answers(tmp_path):

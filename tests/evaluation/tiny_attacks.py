@@ -93,3 +93,10 @@ def campaigns(tries: int = 3) -> list[ImageCampaign]:
 
 def per_image(folder, *, net: nn.Module | None = None, pool: Pool | None = None, **options) -> PerImage:
     return PerImage(net or tiny_net(), pool or tiny_pool(), campaigns(), folder, **options)
+
+
+def labelled(net: nn.Module, n: int = 6) -> Pool:
+    """Images with the labels that a net gives them."""
+    images = Counted(n)
+    items = [(images[i][0], int(net(images[i][0][None]).argmax())) for i in range(n)]
+    return Pool(items, CLASSES, "labelled", shard=2)

@@ -13,14 +13,32 @@ from blurnet.zoo.models import load_model
 
 Train = Callable[..., None]
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "train").glob("*.yaml"))
+LARGE = ("resnet152-denoise", "resnext101-denoise")
 SMALL = ("--data.train_size", "64", "--data.val_size", "32", "--data.test_size", "32")
 QUICK = ("--trainer.max_epochs", "1", "--data.batch_size", "32", "--trainer.enable_model_summary", "false")
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
-def test_every_config_runs(config: Path, crops: Path, train: Train) -> None:
-    synthetic = "SyntheticData" in config.read_text()
-    train("fit", config, *(SMALL if synthetic else ("--data.root", crops)), "--trainer.fast_dev_run", "1")
+def small(config: Path, crops: Path, signs: Path, photos: Path) -> tuple[object, ...]:
+    """What makes a recipe's data and inner attack small enough for a test."""
+    recipe = yaml.safe_load(config.read_text())
+    quick = ("--model.objective.args.steps", "1") if "steps" in str(recipe["model"].get("objective")) else ()
+    photo = ("--data.image_size", "64", "--data.batch_size", "3", "--data.num_workers", "0")
+    arguments: dict[str, tuple[object, ...]] = {
+        "SyntheticData": SMALL,
+        "LisaCropsData": ("--data.root", crops, "--data.batch_size", "16"),
+        "GtsrbData": ("--data.root", signs, "--data.batch_size", "16"),
+        "FolderData": ("--data.root", photos, *photo),
+    }
+    return *quick, *arguments[recipe["data"]["class_path"].rpartition(".")[2]]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [pytest.param(path, marks=[pytest.mark.slow] * path.stem.endswith(LARGE)) for path in CONFIGS],
+    ids=lambda path: path.stem,
+)
+def test_every_config_runs(config: Path, crops: Path, signs: Path, photos: Path, train: Train) -> None:
+    train("fit", config, *small(config, crops, signs, photos), "--trainer.fast_dev_run", "1")
     text = config.read_text()
     assert f"--config configs/train/{config.name}" in text, "the command in the config's comment"
 

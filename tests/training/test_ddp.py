@@ -43,3 +43,19 @@ def test_two_processes_count_as_one(crops: Path, tmp_path: Path) -> None:
     accuracy = [line.split()[1] for text in (alone, together) for line in text.splitlines() if "val/accuracy" in line]
     assert len(accuracy) == 2
     assert accuracy[0] == accuracy[1]
+
+
+@pytest.mark.slow
+def test_pgd_on_two_processes_learns_as_on_one(crops: Path, tmp_path: Path) -> None:
+    config = REPO / "configs" / "train" / "lisa_cnn-pgd.yaml"
+    settings = ("--data.root", crops, "--model.objective.args.steps", "2", "--trainer.max_epochs", "6")
+    two = ("--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.batch_size", "10")
+    runs = {"one": ("--data.batch_size", "20"), "two": two}
+    correct = {}
+    for name, extra in runs.items():
+        (right, count) = counts(run(tmp_path, "fit", "--config", config, *settings, *extra, "--out", tmp_path / name))
+        assert float(count) == 34
+        correct[name] = float(right)
+    # The 17 classes are noisy colours: the draws of two processes differ, the accuracy hardly.
+    assert min(correct.values()) > 10
+    assert abs(correct["one"] - correct["two"]) <= 8

@@ -1,4 +1,4 @@
-"""The guard of fast adversarial training, the averaged weights, and the warm-up, in short fits."""
+"""Guard, averaged weights, checkpoints, resumed attacks and warm-up, in short fits."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import blurnet.training.guard as guard_file
 from blurnet.cli_shared import quiet
-from blurnet.training.callbacks import EMA, best_and_last
+from blurnet.training.callbacks import EMA, StepSeed, best_and_last
 from blurnet.training.classifier import Classifier
 from blurnet.training.guard import OverfittingGuard
 from blurnet.training.objectives import ObjectiveSpec
@@ -112,8 +112,6 @@ def test_the_measurement_itself(tmp_path):
 
 def test_the_last_epoch_is_kept_whether_or_not_it_is_the_best(tmp_path, monkeypatch):
     accuracies = iter([0.9, 0.5, 0.5])
-    step = Classifier.validation_step
-    monkeypatch.setattr(Classifier, "validation_step", lambda self, batch, i: step(self, batch, i) if i else None)
     classifier = plain()
     monkeypatch.setattr(classifier.val_accuracy, "compute", lambda: torch.tensor(next(accuracies)))
     fit(classifier, 3, tmp_path)
@@ -145,6 +143,18 @@ def test_a_resumed_average_is_that_of_a_whole_run(tmp_path):
     fit(whole, 2, tmp_path / "whole", EMA(0.5))
     fit(killed, 1, tmp_path / "killed", EMA(0.5))
     fit(resumed, 2, tmp_path / "killed", EMA(0.5), resume=True)
+    assert equal(weights(whole.net), weights(resumed.net))
+
+
+def test_a_resumed_attack_draws_what_a_whole_run_draws(tmp_path):
+    whole, killed, resumed = (
+        Classifier(("a", "b", "c"), objective=ObjectiveSpec("pgd", {"steps": 2}), lr=0.05, schedule="constant")
+        for _ in range(3)
+    )
+    killed.load_state_dict(whole.state_dict())
+    fit(whole, 2, tmp_path / "whole", StepSeed(3))
+    fit(killed, 1, tmp_path / "killed", StepSeed(3))
+    fit(resumed, 2, tmp_path / "killed", StepSeed(3), resume=True)
     assert equal(weights(whole.net), weights(resumed.net))
 
 

@@ -12,7 +12,17 @@ from torch import Tensor, nn
 
 from blurnet.attacks.lavan import LaVAN
 from blurnet.transforms.base import Pipeline, Transform, adaptive, defend, identity_bpda, transforms_of
+from blurnet.transforms.bilateral import Bilateral, bilateral
+from blurnet.transforms.bit_depth import BitDepth, bit_depth
+from blurnet.transforms.gaussian import Gaussian, gaussian_filter
+from blurnet.transforms.jpeg import JPEG, jpeg
 from blurnet.transforms.lgs import LGS, lgs
+from blurnet.transforms.median import Median, median
+from blurnet.transforms.non_local_means import NonLocalMeans, non_local_means
+from blurnet.transforms.random_resize_pad import RandomResizePad
+from blurnet.transforms.total_variation import TotalVariationMin, total_variation_min
+from blurnet.transforms.watermark import DigitalWatermark
+from blurnet.transforms.wavelet import Wavelet, wavelet_denoise
 
 H, W = 24, 32
 
@@ -33,6 +43,27 @@ TRANSFORMS = {
     # Straight through the gate: at a fixed set of windows the true slope of the gate is 0.
     "lgs": Case(LGS, lgs, gradcheck=False),
     "lgs-exact": Case(lambda: LGS(temperature=0), lambda x: lgs(x, temperature=0)),
+    "median": Case(Median, median),
+    "median-5": Case(lambda: Median(5), lambda x: median(x, 5)),
+    "gaussian": Case(Gaussian, gaussian_filter),
+    "bilateral": Case(Bilateral, bilateral),
+    "bilateral-opencv": Case(lambda: Bilateral(5, 0.3, rule="opencv"), lambda x: bilateral(x, 5, 0.3, rule="opencv")),
+    "non-local-means": Case(lambda: NonLocalMeans(5), lambda x: non_local_means(x, 5)),
+    "non-local-means-skimage": Case(
+        lambda: NonLocalMeans(5, 3, 0.2, "scikit-image"), lambda x: non_local_means(x, 5, 3, 0.2, "scikit-image")
+    ),
+    "jpeg": Case(JPEG, jpeg, gradcheck=False, compiled=False),  # straight through the rounding
+    "jpeg-cubic": Case(lambda: JPEG(30, rounding="cubic"), lambda x: jpeg(x, 30), compiled=False),
+    "bit-depth": Case(BitDepth, bit_depth, gradcheck=False),  # straight through the rounding
+    "total-variation": Case(TotalVariationMin, total_variation_min),
+    "total-variation-drop": Case(lambda: TotalVariationMin(33.0, drop=0.5, iterations=3), None),
+    "wavelet": Case(Wavelet, wavelet_denoise),
+    "wavelet-visu-hard": Case(
+        lambda: Wavelet("VisuShrink", "hard", sigma=0.05), lambda x: wavelet_denoise(x, "VisuShrink", "hard", sigma=0.05)
+    ),
+    "watermark-blind": Case(lambda: DigitalWatermark(model(), share=0.1), None, compiled=False),
+    "random-resize-pad": Case(RandomResizePad, None, same_size=False),
+    "random-shrink-pad": Case(lambda: RandomResizePad(1.5, grow=False), None),
     "pipeline": Case(lambda: Pipeline(LGS(1.5), LGS(2.3)), lambda x: lgs(lgs(x, 1.5), 2.3), gradcheck=False),
 }
 

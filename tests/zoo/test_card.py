@@ -71,6 +71,26 @@ def test_figures_come_from_the_strongest_targeted_attack(card):
         card.with_report(report("ab"))
 
 
+def test_figures_of_attacks_on_single_images(card):
+    attack = {"name": "autopatch", "robust": RATE, "threat": "a square", "calls": {"median": 42}, "repr": "AutoPatch()"}
+    part = {"on": {"n": 40, "name": "rp2"}, "attacks": [attack]}
+    flags = [{"name": "vanishing gradients"}, {"name": "vanishing gradients"}]
+    full = card.with_report({**report(""), "per_image": part, "sanity": [{}], "flags": flags})
+    found = full.under("autopatch")
+    assert (found.robust, found.threat, found.calls) == (Percent(**RATE), "a square", 42)
+    assert (found.images, found.settings, full.under("pgd")) == ("40 images of rp2", "AutoPatch()", None)
+    assert full.flags == ["vanishing gradients"]
+    assert Card.from_json(full.to_json()) == full
+    assert "| robust accuracy under autopatch, a square | 50.0 % (33.8-66.2, n = 40); 42 model calls" in render_readme(
+        full
+    )
+    assert "Sanity checks raised: vanishing gradients." in render_readme(full)
+    assert "raised no flag" in render_readme(dataclasses.replace(full, flags=[]))
+    robust, plain = dataclasses.replace(full, name="b"), dataclasses.replace(card, name="a")
+    text = render_leaderboard([plain, robust])
+    assert text.index("[b]") < text.index("[a]")
+
+
 def test_a_report_without_clean_data_keeps_the_accuracy(card):
     partial = {**report(""), "clean": None, "data": None, "attacks": []}
     assert card.with_report(partial).clean == card.clean
