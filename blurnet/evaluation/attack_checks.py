@@ -85,7 +85,7 @@ def unbounded_falls_short(trial: Trial) -> Flag | None:
 
 def _compare(name: str, weak: Tensor, strong: Tensor, cause: str, cure: str, trial: Trial) -> Flag | None:
     """A flag where the attack that must be weaker leaves smaller margins on too many images."""
-    return _flag(name, int((weak < strong).sum()), weak, strong, cause, cure, trial)
+    return _flag(name, int((weak < strong - trial.wobble).sum()), weak, strong, cause, cure, trial)
 
 
 def _no_gain(name: str, less: Tensor, more: Tensor, cause: str, cure: str, trial: Trial) -> Flag | None:

@@ -35,9 +35,9 @@ class Flag:
 def unlikely(count: int, n: int, share: float = HONEST, level: float = LEVEL) -> bool:
     """Whether ``count`` of n images is more than chance: P(Binomial(n, share) >= count) < level.
 
-    With the defaults it takes 11 of 32 images, 8 of 16 or 5 of 8. A net that fails a comparison on a tenth of its
-    images is flagged once in a thousand times; one whose gradient is of no use fails on half of them or more, and
-    is flagged 98 times in a hundred at 32 images.
+    With the defaults it takes 10 of 32 images, 7 of 16 or 5 of 8. A net that fails a comparison on a tenth of its
+    images is flagged less than once in a thousand times. One whose gradient is of no use fails on half of them or
+    more, and is flagged at least 98 times in a hundred with 32 images, 77 with 16 and 36 with 8.
     """
     tail = sum(math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(count, n + 1))
     return tail < level

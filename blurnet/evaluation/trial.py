@@ -82,10 +82,19 @@ class Trial:
     @cached_property
     def spread(self) -> float:
         """The largest difference between three passes over the same batch, as a share of the largest logit."""
+        return self._passes[0] / max(self._passes[1], 1e-30)
+
+    @cached_property
+    def wobble(self) -> float:
+        """How far margins of a random model may differ by chance, in logits; 0 for one that is not random."""
+        return 2 * self._passes[0] if self.spread > ROUNDING else 0.0
+
+    @cached_property
+    def _passes(self) -> tuple[float, float]:
+        """The largest difference between three passes, and the largest logit."""
         with torch.no_grad():
             passes = torch.stack([self.model(self.images) for _ in range(3)])
-        widest = (passes.amax(dim=0) - passes.amin(dim=0)).amax()
-        return float(widest / passes.abs().amax().clamp(min=1e-30))
+        return float((passes.amax(dim=0) - passes.amin(dim=0)).amax()), float(passes.abs().amax())
 
     @cached_property
     def mean(self) -> Model:
@@ -97,6 +106,8 @@ class Trial:
         """Why the model cannot be differentiated; empty where it can."""
         try:
             self._gradient(self.mean, "margin")
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             return str(error).splitlines()[0]
         return ""

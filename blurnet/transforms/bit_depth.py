@@ -69,7 +69,7 @@ def _reduced(x: Tensor, bits: int, rule: str) -> Tensor:
         step = 2 ** (8 - bits)
         # k / 255 * 255 is k again in single and double precision, for every k: the floor is safe.
         return (x * 255).floor_().div_(step).floor_().mul_(step).div_(255)
-    steps = 2**bits - (rule == "squeeze")
+    steps = 2**bits - int(rule == "squeeze")
     return (x * steps).round_().div_(steps)
 
 

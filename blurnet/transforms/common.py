@@ -65,7 +65,7 @@ def by_blocks(function: Callable[[Tensor], Tensor], x: Tensor, numbers: int = 2*
     count = max(1, numbers // x[0].numel())
     if whole or len(x) <= count:
         return function(x)
-    return torch.cat([function(part) for part in x.split(count)])
+    return torch.cat([function(x[start : start + count]) for start in range(0, len(x), count)])
 
 
 def reflect(x: Tensor, border: int) -> Tensor:

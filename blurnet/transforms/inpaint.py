@@ -14,9 +14,7 @@ from blurnet.transforms.common import by_blocks, prepare, rounded_into_range
 Inpainting = Literal["diffusion", "telea", "navier-stokes"]
 
 
-def inpaint(
-    x: Tensor, mask: Tensor, method: Inpainting = "diffusion", radius: float = 5.0, steps: int = 8
-) -> Tensor:
+def inpaint(x: Tensor, mask: Tensor, method: Inpainting = "diffusion", radius: float = 5.0, steps: int = 8) -> Tensor:
     """Replace the pixels under a mask by what their surroundings suggest; the others stay bit for bit.
 
     "diffusion" fills from coarse to fine, each level with the mean of the pixels known there, then lets the values
@@ -94,8 +92,8 @@ def _pulled_and_pushed(values: Tensor, known: Tensor) -> Tensor:
     height, width = values.shape[-2:]
     if height == width == 1:
         return torch.where(known > 0, values / known.clamp(min=1e-6), 0.5)
-    pool = {"kernel_size": 2, "ceil_mode": True, "count_include_pad": False}
-    coarse = _pulled_and_pushed(F.avg_pool2d(values, **pool), F.avg_pool2d(known, **pool))
+    halves = (F.avg_pool2d(map_, 2, ceil_mode=True, count_include_pad=False) for map_ in (values, known))
+    coarse = _pulled_and_pushed(*halves)
     return values + (1 - known) * F.interpolate(coarse, (height, width), mode="bilinear")
 
 
@@ -115,7 +113,7 @@ def _opencv(x: Tensor, inside: Tensor, method: str, radius: float) -> Tensor:
         return torch.stack(list(pool.map(fill, range(len(pixels))))).to(x.device).movedim(-1, 1).to(x.dtype) / 255
 
 
-def _cv2():  # type: ignore[no-untyped-def]
+def _cv2() -> Any:
     try:
         import cv2
     except ImportError as error:

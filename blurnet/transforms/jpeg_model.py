@@ -1,4 +1,4 @@
-"""A differentiable model of a JPEG codec: colours, subsampling, cosine transform and quantisation as libjpeg has them."""
+"""A differentiable model of a JPEG codec: colours, subsampling, cosines and quantisation as libjpeg has them."""
 
 import math
 from typing import Literal, get_args
@@ -96,7 +96,8 @@ def _coded(planes: Tensor, table: Tensor, rounding: str, offset: int = 0) -> Ten
     """Planes (N, C, H, W) of 8-bit values less ``offset`` through transform, quantisation and back."""
     height, width = planes.shape[-2:]
     extended = _extended(planes, -(-height // 8) * 8, -(-width // 8) * 8) + (offset - 128)
-    blocks = extended.unflatten(-1, (-1, 8)).unflatten(-3, (-1, 8)).transpose(-2, -3)
+    rows, columns = extended.shape[-2] // 8, extended.shape[-1] // 8
+    blocks = extended.reshape(*planes.shape[:2], rows, 8, columns, 8).transpose(-2, -3)
     basis = _cosines(planes)
     steps = basis @ blocks @ basis.mT / table
     rounded = bpda(steps.detach().round(), steps) if rounding == "straight-through" else _cubic(steps)

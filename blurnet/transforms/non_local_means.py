@@ -23,11 +23,11 @@ def non_local_means(
 
     "opencv" follows ``cv2.fastNlMeansDenoisingColored(image, None, 255 strength, 255 strength, patch, search)``:
     lightness and colour of CIE L*a*b* apart, weights ``exp(-distance / strength^2)`` of the mean squared distance,
-    those below 0.001 dropped; to 1/255 on average, as the library rounds L*a*b* to 8 bits and this does not. The library
-    expects BGR. One-channel images are taken as they are, as by ``cv2.fastNlMeansDenoising``.
+    those below 0.001 dropped; to 1/255 on average, as the library rounds L*a*b* to 8 bits and this does not. The
+    library expects BGR. One-channel images are taken as they are, as by ``cv2.fastNlMeansDenoising``.
     "scikit-image" gives the numbers of ``denoise_nl_means(image, patch, search // 2, strength, channel_axis=-1)``
-    (its fast mode) to 0.005, as its exponential is approximate, with what its code does: patches are one pixel smaller than asked, and their squared
-    distance is divided as if they were not; weights below exp(-5) are dropped.
+    (its fast mode) to 0.005, as its exponential is approximate, with what its code does: patches are one pixel
+    smaller than asked, and their squared distance is divided as if they were not; weights below exp(-5) are dropped.
 
     Args:
         x: images (N, C, H, W) in [0, 1], C 1 or 3 for "opencv"; any size.
@@ -92,7 +92,7 @@ def _scikit_image(x: Tensor, radius: int, patch: int, strength: float) -> Tensor
 
 
 def _means(x: Tensor, radius: int, box: tuple[int, int], scale: float, least: float) -> Tensor:
-    """Means with weights exp(-(sum over the patch of squared differences) / scale), where they are at least ``least``."""
+    """Means with weights exp(-(sum of squared differences over the patch) / scale), 0 where below ``least``."""
     halo = max(-box[0], box[1])
     margin = radius + halo
     padded = reflect(x, margin)

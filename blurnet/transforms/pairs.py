@@ -52,9 +52,7 @@ def add_pair(mean: tuple[Tensor, Tensor], padded: Tensor, margin: int, shift: Sh
             weights.add_(part, alpha=factor)
 
 
-def _view(
-    padded: Tensor, box: tuple[int, int, int, int], halo: int = 0, shift: tuple[int, int] = (0, 0)
-) -> Tensor:
+def _view(padded: Tensor, box: tuple[int, int, int, int], halo: int = 0, shift: tuple[int, int] = (0, 0)) -> Tensor:
     top, left = box[0] + shift[0] - halo, box[1] + shift[1] - halo
     return padded[..., top : top + box[2] + 2 * halo, left : left + box[3] + 2 * halo]
 
@@ -63,6 +61,7 @@ def squared_distance(near: Tensor, far: Tensor) -> Tensor:
     """Sum over channels of squared differences, (N, 1, H, W)."""
     difference = near - far
     total = difference[:, :1].square()
-    for channel in difference.split(1, 1)[1:]:
+    for i in range(1, difference.shape[1]):
+        channel = difference[:, i : i + 1]
         total.addcmul_(channel, channel)
     return total

@@ -19,10 +19,10 @@ def total_variation_min(
     """Few iterations of split Bregman for ``min sum |gradient u| + weight / 2 |u - x|^2``, the reading of LGS's paper.
 
     Agrees with ``skimage.restoration.denoise_tv_bregman(channel, weight, iterations, tolerance, isotropic)`` of each
-    channel to 5e-4, iteration by iteration, with its borders and its isotropic shrinkage ``s^2 / (s + 1 / (2 weight))``.
-    Its sequential Gauss-Seidel sweep is solved for all pixels at once. Given colour images, the library differs a
-    little from itself: without ``channel_axis`` all channels stop together (its only way when the paper was
-    written), and with it the second and third start from what the channel before left in memory.
+    channel to 5e-4, iteration by iteration, with its borders and its isotropic shrinkage of gradients of size s to
+    ``s^2 / (s + 1 / (2 weight))``. Its sequential Gauss-Seidel sweep is solved for all pixels at once. Given colour
+    images, the library differs a little from itself: without ``channel_axis`` all channels stop together (its only
+    way when the paper was written), and with it the second and third start from what the one before left in memory.
 
     Args:
         x: images (N, C, H, W) in [0, 1], at least 2 x 2 pixels.
@@ -61,7 +61,7 @@ def masked_total_variation_min(
 
     Follows the masked Bregman of Guo et al., with two differences: sweeps go over the two colours of a chessboard
     instead of pixel by pixel, and a dropped value at the border is the mean of the neighbours it has (theirs divides
-    by 4 there, too). Both lead to the same minimum inside; stopped at their tolerance the results differ by 0.01 on average.
+    by 4 there, too). Both go to the same minimum inside; stopped at the tolerance of 0.01 they differ by less.
 
     Args:
         x: images (N, C, H, W) in [0, 1], at least 2 x 2 pixels.

@@ -1,6 +1,5 @@
 """Digital watermarking: find the region that a net's answer hangs on, and inpaint it."""
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 

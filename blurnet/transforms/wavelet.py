@@ -99,9 +99,7 @@ class Wavelet(Transform):
         return f"{self.method!r}, {self.mode!r}, {self.wavelet!r}, sigma={self.sigma}, ycbcr={self.ycbcr}"
 
 
-def _scaled(
-    x: Tensor, noise: Tensor | None, filters: Filters, method: str, mode: str, levels: int | None
-) -> Tensor:
+def _scaled(x: Tensor, noise: Tensor | None, filters: Filters, method: str, mode: str, levels: int | None) -> Tensor:
     """Shrinkage of channels stretched to [0, 1] and back; a channel of one value stays."""
     low, high = x.amin((-2, -1), keepdim=True), x.amax((-2, -1), keepdim=True)
     span = torch.where(high > low, high - low, 1.0)
