@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from statistics import geometric_mean
 from typing import NamedTuple
 
 import numpy as np
@@ -20,9 +21,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks import transforms_peers as peers
 from benchmarks.timing import medians
+from blurnet.masks import rectangles
 from blurnet.transforms.base import Transform
+from blurnet.transforms.bilateral import Bilateral
+from blurnet.transforms.bit_depth import BitDepth
+from blurnet.transforms.gaussian import Gaussian
+from blurnet.transforms.jpeg import JPEG
 from blurnet.transforms.lgs import LGS
+from blurnet.transforms.median import Median
+from blurnet.transforms.non_local_means import NonLocalMeans
+from blurnet.transforms.random_resize_pad import RandomResizePad
+from blurnet.transforms.total_variation import TotalVariationMin
+from blurnet.transforms.watermark import DigitalWatermark
+from blurnet.transforms.wavelet import Wavelet
 
 Peer = Callable[[Tensor], Callable[[], object]]
 
@@ -75,6 +88,57 @@ def numpy_lgs(x: Tensor) -> Callable[[], object]:
 
 TABLE: dict[str, Entry] = {
     "lgs": Entry(LGS, {"copy of the batch": (copy_of_the_batch, 10.0), "NumPy reading": (numpy_lgs, 1 / 5)}),
+    "median": Entry(
+        Median,
+        {
+            "scipy": (peers.scipy_median, 1.0),
+            "torch, unfolded": (peers.torch_unfold_median, None),
+            "kornia": (peers.kornias("median_blur", (3, 3)), None),
+            "ART": (peers.arts("SpatialSmoothing", window_size=3), None),
+        },
+    ),
+    "gaussian": Entry(
+        Gaussian,
+        {
+            "scipy": (peers.scipy_gaussian, 1.0),
+            "kornia": (peers.kornias("gaussian_blur2d", (9, 9), (1.0, 1.0), "replicate"), None),
+        },
+    ),
+    "bilateral": Entry(
+        Bilateral,
+        {
+            "scikit-image": (peers.skimage_bilateral, 1.0),
+            "OpenCV, 8 bits": (peers.opencv_bilateral, None),
+            "kornia": (peers.kornias("bilateral_blur", (5, 5), 0.05, (1.0, 1.0)), None),
+        },
+    ),
+    "non_local_means": Entry(NonLocalMeans, {"OpenCV, 8 bits": (peers.opencv_nlm, 1.0)}, 16),
+    "non_local_means, RGB": Entry(
+        lambda: NonLocalMeans(11, 3, 0.1, "scikit-image"), {"scikit-image": (peers.skimage_nlm, 1.0)}, 16
+    ),
+    "jpeg": Entry(
+        lambda: JPEG(30),
+        {"Pillow": (peers.pillow_jpeg, 1.0), "ART": (peers.arts("JpegCompression", quality=30), None)},
+    ),
+    "bit_depth": Entry(
+        BitDepth,
+        {"NumPy": (peers.numpy_bits, 1.0), "ART": (peers.arts("FeatureSqueezing", bit_depth=3), None)},
+    ),
+    "total_variation_min": Entry(
+        TotalVariationMin,
+        {
+            "scikit-image": (peers.skimage_tv, 1.0),
+            "scikit-image, together": (peers.skimage_tv_together, None),
+            "ART": (peers.arts("TotalVarMin"), None),
+        },
+        16,
+    ),
+    "wavelet": Entry(Wavelet, {"scikit-image": (peers.skimage_wavelet, 1.0)}),
+    "digital_watermark": Entry(
+        lambda: DigitalWatermark(mask=rectangles((299, 299), [(20, 62, 30, 72)])),
+        {"OpenCV, 8 bits": (peers.opencv_telea, 1.0)},
+    ),
+    "random_resize_pad": Entry(RandomResizePad, {"Pillow, 8 bits": (peers.pillow_resize_pad, 1.0)}),
 }
 
 
@@ -121,6 +185,9 @@ def show(rows: list[Row]) -> None:
         limit = "" if row.limit is None else f"{row.limit:.2f}"
         ratio = f"{row.ours / row.theirs:5.3f} | {limit:>7}"
         print(f"| {row.what:<22} | {1e3 * row.ours:12.3f} | {row.peer:<28} | {1e3 * row.theirs:7.3f} | {ratio} |")
+    speedups = [row.theirs / row.ours for row in rows if row.limit is not None and row.limit <= 1]
+    if speedups:
+        print(f"\nGeometric mean of the {len(speedups)} speed-ups that have a limit: {geometric_mean(speedups):.2f}")
 
 
 def scaling(name: str, rounds: int, device: str) -> None:

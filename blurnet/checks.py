@@ -37,8 +37,8 @@ def check_images(
         raise ValueError(f"{name}: empty, shape {tuple(x.shape)}")
     if size is not None and tuple(x.shape[-2:]) != tuple(size):
         raise ValueError(f"{name}: expected {size[0]}x{size[1]} pixels, got {x.shape[-2]}x{x.shape[-1]}")
-    # One pass for both ends; NaN fails every comparison, so it is caught by the same test.
-    low, high = (float(v) for v in torch.aminmax(x.detach()))
+    # NaN fails every comparison, so it is caught by the same test. Two passes are faster than aminmax's one on CPUs.
+    low, high = torch.stack((x.detach().amin(), x.detach().amax())).tolist()
     if not (low >= 0.0 and high <= 1.0):
         if low != low or high != high:
             raise ValueError(f"{name}: contains NaN")

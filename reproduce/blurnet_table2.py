@@ -127,10 +127,11 @@ def _group(lineage: str, name: str, runs: list[dict[str, Any]]) -> dict[str, Any
 
     collapsed = [run["seed"] for run in runs if run["accuracy"] < COLLAPSED]
     runs = [run for run in runs if run["seed"] not in collapsed]
+    row = {"row": f"{lineage}/{name}", "seeds": len(runs), "collapsed_seeds": collapsed}
+    if not runs:
+        return {**row, "measured": None}
     return {
-        "row": f"{lineage}/{name}",
-        "seeds": len(runs),
-        "collapsed_seeds": collapsed,
+        **row,
         "measured": {
             "accuracy": spread([run["accuracy"] for run in runs]),
             "asr": percent("altered", mean),
@@ -146,6 +147,8 @@ def print_lineages(rows: list[dict[str, Any]]) -> None:
     """Mean [lowest, highest] over seeds."""
 
     def shown(row: dict[str, Any], key: str) -> str:
+        if row["measured"] is None:
+            return "-"
         value = row["measured"][key]
         return f"{value['mean']:.1f} [{value['low']:.1f}, {value['high']:.1f}]"
 

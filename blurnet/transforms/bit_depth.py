@@ -36,8 +36,7 @@ def bit_depth(x: Tensor, bits: int = 3, rule: BitRule = "squeeze") -> Tensor:
     Source: Xu et al. 2018, "Feature Squeezing"; Athalye et al. 2018; Guo et al. 2018; Naseer et al. 2019 (BR).
     """
     _check(bits, rule)
-    images = prepare(x)
-    value = _reduced(images.detach(), bits, rule).to(x.dtype)
+    value = _reduced(prepare(x).detach(), bits, rule).to(x.dtype)
     return bpda(value, x) if x.requires_grad and torch.is_grad_enabled() else value
 
 
@@ -68,9 +67,11 @@ def _reduced(x: Tensor, bits: int, rule: str) -> Tensor:
     if rule == "truncate":
         step = 2 ** (8 - bits)
         # k / 255 * 255 is k again in single and double precision, for every k: the floor is safe.
-        return (x * 255).floor_().div_(step).floor_().mul_(step).div_(255)
+        kept: Tensor = (x * 255).floor_().div_(step).floor_().mul_(step).div_(255)
+        return kept
     steps = 2**bits - int(rule == "squeeze")
-    return (x * steps).round_().div_(steps)
+    reduced: Tensor = (x * steps).round_().div_(steps)
+    return reduced
 
 
 def _check(bits: int, rule: str) -> None:

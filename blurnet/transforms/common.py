@@ -1,6 +1,8 @@
 """What the transformations share: borders, working precision, range, and blocks that fit the cache."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -8,6 +10,8 @@ from torch import Tensor
 
 from blurnet.bpda import bpda
 from blurnet.checks import check_images
+
+T = TypeVar("T")
 
 
 def prepare(x: Tensor, channels: int | None = None) -> Tensor:
@@ -53,6 +57,11 @@ def _mirror(x: Tensor, dim: int, border: int) -> Tensor:
     return x.index_select(dim, torch.minimum(place, 2 * size - 1 - place))
 
 
+def by_planes(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """``function(x)`` for one that treats every channel alone: :func:`by_blocks` over planes (N C, 1, H, W)."""
+    return by_blocks(function, x.flatten(0, 1)[:, None], 2**17).view(x.shape)
+
+
 def by_blocks(function: Callable[[Tensor], Tensor], x: Tensor, numbers: int = 2**18) -> Tensor:
     """``function(x)``, on a CPU over slices of the batch small enough that temporaries stay in the cache.
 
@@ -80,3 +89,15 @@ def reflect(x: Tensor, border: int) -> Tensor:
         place = torch.arange(-border, x.shape[dim] + border, device=x.device) % (2 * last)
         x = x.index_select(dim, torch.minimum(place, 2 * last - place).clamp(max=x.shape[dim] - 1))
     return x
+
+
+def side_by_side(function: Callable[[int], T], count: int) -> list[T]:
+    """``function`` of 0 to ``count - 1`` in torch's number of threads.
+
+    For libraries that take one image at a time and work outside of Python's lock.
+    """
+    workers = min(count, torch.get_num_threads())
+    if workers == 1:
+        return [function(i) for i in range(count)]
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(function, range(count)))

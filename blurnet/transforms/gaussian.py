@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from blurnet.transforms.base import Transform
-from blurnet.transforms.common import by_blocks, prepare, rounded_into_range, symmetric
+from blurnet.transforms.common import by_planes, prepare, rounded_into_range, symmetric
 
 
 def gaussian_filter(x: Tensor, sigma: float = 1.0, truncate: float = 4.0, window: int | None = None) -> Tensor:
@@ -31,7 +31,7 @@ def gaussian_filter(x: Tensor, sigma: float = 1.0, truncate: float = 4.0, window
     """
     weights = _kernel(sigma, truncate, window)
     images = prepare(x)
-    return by_blocks(lambda part: rounded_into_range(_blurred(part, weights), x.dtype), images)
+    return by_planes(lambda part: rounded_into_range(_blurred(part, weights), x.dtype), images)
 
 
 class Gaussian(Transform):

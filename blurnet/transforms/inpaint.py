@@ -1,6 +1,5 @@
 """Filling a region of an image from what surrounds it."""
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -9,9 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blurnet.bpda import bpda
-from blurnet.transforms.common import by_blocks, prepare, rounded_into_range
+from blurnet.transforms.common import by_blocks, prepare, side_by_side
 
 Inpainting = Literal["diffusion", "telea", "navier-stokes"]
+Box = tuple[slice, slice]
 
 
 def inpaint(x: Tensor, mask: Tensor, method: Inpainting = "diffusion", radius: float = 5.0, steps: int = 8) -> Tensor:
@@ -42,16 +42,15 @@ def inpaint(x: Tensor, mask: Tensor, method: Inpainting = "diffusion", radius: f
         raise ValueError(f"inpaint: expected a mask (N, 1, H, W) for images {tuple(x.shape)}, got {tuple(mask.shape)}")
     inside = mask.detach().to(device=x.device, dtype=torch.bool).expand(len(x), 1, *x.shape[-2:])
     needed = method == "diffusion" or (x.requires_grad and torch.is_grad_enabled())
-    fill = x
+    result = x
     if needed:
         # The mask travels as a further channel, so that blocks of images bring theirs along.
         both = torch.cat((images, inside.to(images)), 1)
-        fill = by_blocks(lambda part: _diffused(part[:, :-1], part[:, -1:] > 0, steps), both)
-        fill = rounded_into_range(fill, x.dtype)
+        result = by_blocks(lambda part: _diffused(part[:, :-1], part[:, -1:], steps), both).to(x.dtype)
     if method != "diffusion":
-        value = _opencv(images.detach(), inside, method, radius).to(x.dtype)
-        fill = bpda(value, fill) if needed else value
-    return torch.where(inside, fill, x)
+        value = torch.where(inside, _opencv(images.detach(), inside, method, radius).to(x.dtype), x.detach())
+        result = bpda(value, result) if needed else value
+    return result
 
 
 def check_inpainting(method: str, radius: float) -> None:
@@ -65,36 +64,58 @@ def check_inpainting(method: str, radius: float) -> None:
 
 
 def _diffused(x: Tensor, inside: Tensor, steps: int) -> Tensor:
-    known = (~inside).to(x)
-    filled = _pulled_and_pushed(x * known, known)
-    box = _box(inside)
-    x, known, part = x[box], known[box].bool(), filled[box].clone()
+    box = _box(inside > 0)
+    known = 1 - inside
+    coarse = _coarse_fill(_halved(x * known), _halved(known))
+    place = (..., *box)
+    kept, pixels = known[place] > 0, x[place]
+    part = torch.where(kept, pixels, _doubled(coarse, box))
     for _ in range(steps):
         padded = F.pad(part, (1, 1, 1, 1), mode="replicate")
         mean = (padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1]).add_(padded[..., 1:-1, :-2])
-        part = torch.where(known, x, mean.add_(padded[..., 1:-1, 2:]).div_(4))
-    filled[box] = part
-    return filled
+        part = torch.where(kept, pixels, mean.add_(padded[..., 1:-1, 2:]).div_(4).clamp(max=1))
+    result = x.clone()
+    result[place] = part
+    return result
 
 
-def _box(inside: Tensor) -> Any:
-    """The box around every masked pixel of the batch and one pixel more: nothing else takes part in the diffusion."""
+def _coarse_fill(values: Tensor, known: Tensor) -> Tensor:
+    """Means where pixels are known, and where not, the doubled answer of the same question at half the size.
+
+    ``values`` are sums over known pixels and ``known`` counts them. An image without any is gray.
+    """
+    height, width = known.shape[-2:]
+    mean = values / known.clamp(min=1)
+    if height == width == 1 or bool((known > 0).all()):  # what follows would not be used
+        return torch.where(known > 0, mean, 0.5)
+    coarse = _coarse_fill(_halved(values), _halved(known))
+    return torch.where(known > 0, mean, _doubled(coarse, (slice(0, height), slice(0, width))))
+
+
+def _halved(sums: Tensor) -> Tensor:
+    """Sums over squares of 2 x 2, those at an odd border smaller."""
+    sums = F.pad(sums, (0, sums.shape[-1] % 2, 0, sums.shape[-2] % 2))
+    rows = sums[..., ::2, :] + sums[..., 1::2, :]
+    return rows[..., ::2] + rows[..., 1::2]
+
+
+def _doubled(coarse: Tensor, box: Box) -> Tensor:
+    """The part under ``box`` of the maps at twice the size, bilinear."""
+    top, left = (max(edge.start // 2 - 1, 0) for edge in box)
+    part = coarse[..., top : box[0].stop // 2 + 2, left : box[1].stop // 2 + 2]
+    doubled = F.interpolate(part, scale_factor=2, mode="bilinear")
+    height, width = (edge.stop - edge.start for edge in box)
+    return doubled[..., box[0].start - 2 * top :, box[1].start - 2 * left :][..., :height, :width]
+
+
+def _box(inside: Tensor) -> Box:
+    """Rows and columns around every masked pixel of the batch and one pixel more: nothing else takes part."""
     edges = []
-    for dim in (-2, -1):
-        marked = inside.any(0).any(0).any(dim=-3 - dim).nonzero()[:, 0]
+    for dim, size in ((-1, inside.shape[-2]), (-2, inside.shape[-1])):
+        marked = inside.any(0).any(0).any(dim).nonzero()[:, 0]
         first, last = (int(marked[0]), int(marked[-1])) if len(marked) else (0, -1)
-        edges.append(slice(max(first - 1, 0), last + 2))
-    return (..., *edges)
-
-
-def _pulled_and_pushed(values: Tensor, known: Tensor) -> Tensor:
-    """``values`` where known is 1, else the upsampled answer of the same question at half the size."""
-    height, width = values.shape[-2:]
-    if height == width == 1:
-        return torch.where(known > 0, values / known.clamp(min=1e-6), 0.5)
-    halves = (F.avg_pool2d(map_, 2, ceil_mode=True, count_include_pad=False) for map_ in (values, known))
-    coarse = _pulled_and_pushed(*halves)
-    return values + (1 - known) * F.interpolate(coarse, (height, width), mode="bilinear")
+        edges.append(slice(max(first - 1, 0), min(last + 2, size)))
+    return edges[0], edges[1]
 
 
 def _opencv(x: Tensor, inside: Tensor, method: str, radius: float) -> Tensor:
@@ -109,8 +130,8 @@ def _opencv(x: Tensor, inside: Tensor, method: str, radius: float) -> Tensor:
         filled = np.asarray(cv2.inpaint(pixels[i], masks[i], radius, flag))
         return torch.from_numpy(filled.reshape(pixels[i].shape))
 
-    with ThreadPoolExecutor(min(len(pixels), torch.get_num_threads())) as pool:
-        return torch.stack(list(pool.map(fill, range(len(pixels))))).to(x.device).movedim(-1, 1).to(x.dtype) / 255
+    filled = torch.stack(side_by_side(fill, len(pixels)))
+    return filled.to(x.device).movedim(-1, 1).to(x.dtype) / 255
 
 
 def _cv2() -> Any:

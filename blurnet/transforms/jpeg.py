@@ -1,18 +1,18 @@
 """JPEG compression: the real codec, and a differentiable model of it for the attacker."""
 
 import io
-from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from blurnet.transforms.base import Transform
-from blurnet.transforms.common import prepare
+from blurnet.transforms.common import prepare, side_by_side
 from blurnet.transforms.jpeg_model import Rounding, Subsampling, check_jpeg, jpeg_model
 
 Bytes = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+Floats = np.ndarray[tuple[int, ...], np.dtype[np.floating[Any]]]
 
 
 def jpeg(x: Tensor, quality: int = 75, subsampling: Subsampling = "4:2:0") -> Tensor:
@@ -37,15 +37,13 @@ def jpeg(x: Tensor, quality: int = 75, subsampling: Subsampling = "4:2:0") -> Te
     check_jpeg(quality, subsampling)
     images = prepare(x.detach())
     _check_channels(x)
-    pixels = (images * 255).round_().to("cpu", torch.uint8).numpy()
-    coded = np.empty_like(pixels)
+    pixels = images.cpu().numpy()
+    coded = np.empty(pixels.shape, np.uint8)
 
     def code(i: int) -> None:
-        coded[i] = _coded(pixels[i], quality, 0 if subsampling == "4:4:4" else 2)
+        _code(pixels[i], coded[i], quality, 0 if subsampling == "4:4:4" else 2)
 
-    # The codec works outside of Python's lock, so threads run side by side.
-    with ThreadPoolExecutor(min(len(pixels), torch.get_num_threads())) as pool:
-        list(pool.map(code, range(len(pixels))))
+    side_by_side(code, len(pixels))
     return torch.from_numpy(coded).to(x.device).to(images.dtype).div_(255).to(x.dtype)
 
 
@@ -80,16 +78,17 @@ class JPEG(Transform):
         return f"quality={self.quality}, subsampling={self.subsampling!r}, rounding={self.rounding!r}"
 
 
-def _coded(planes: Bytes, quality: int, subsampling: Literal[0, 2]) -> Bytes:
-    """One image (C, H, W) through a file in memory."""
+def _code(image: Floats, result: Bytes, quality: int, subsampling: Literal[0, 2]) -> None:
+    """One image (C, H, W) through a file in memory, channel by channel into ``result``."""
     from PIL import Image
 
-    channels = [Image.fromarray(plane) for plane in planes]
-    image = channels[0] if len(channels) == 1 else Image.merge("RGB", channels)
+    channels = [Image.fromarray(plane) for plane in np.rint(image * 255).astype(np.uint8)]
+    picture = channels[0] if len(channels) == 1 else Image.merge("RGB", channels)
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=quality, subsampling=subsampling)
+    picture.save(file, "JPEG", quality=quality, subsampling=subsampling)
     with Image.open(file) as decoded:
-        return np.stack([np.asarray(plane) for plane in decoded.split()])
+        for plane, channel in zip(result, decoded.split(), strict=True):
+            plane[:] = np.frombuffer(channel.tobytes(), np.uint8).reshape(plane.shape)
 
 
 def _check_channels(x: Tensor) -> None:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from blurnet.checks import check_odd
 from blurnet.transforms.base import Transform
-from blurnet.transforms.common import by_blocks, prepare, symmetric
+from blurnet.transforms.common import by_planes, prepare, symmetric
 
 
 def median(x: Tensor, size: int = 3) -> Tensor:
@@ -33,7 +33,7 @@ def median(x: Tensor, size: int = 3) -> Tensor:
         return x
     records = images.requires_grad and torch.is_grad_enabled()
     rule = _three if size == 3 else _chosen if records else _selected
-    return by_blocks(lambda part: rule(part, size), images).to(x.dtype)
+    return by_planes(lambda part: rule(part, size), images).to(x.dtype)
 
 
 class Median(Transform):

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from blurnet.checks import check_mask
 from blurnet.transforms.base import Transform
-from blurnet.transforms.common import by_blocks, prepare, rounded_into_range
+from blurnet.transforms.common import by_blocks, by_planes, prepare, rounded_into_range
 
 # Both systems have the penalty 2 weight, so that neighbours count 2, the image 1, and 2 / 9 is one neighbour's share.
 _SHARE = 2 / 9
@@ -43,9 +43,8 @@ def total_variation_min(
     images = prepare(x)
     if min(x.shape[-2:]) < 2:
         raise ValueError(f"total variation: expected at least 2 x 2 pixels, got {tuple(x.shape)}")
-    planes = images.flatten(0, 1)[:, None]
-    result = by_blocks(lambda part: _bregman(part, weight, isotropic, iterations, tolerance), planes, 2**17)
-    return rounded_into_range(result.view(x.shape), x.dtype)
+    result = by_planes(lambda part: _bregman(part, weight, isotropic, iterations, tolerance), images)
+    return rounded_into_range(result, x.dtype)
 
 
 def masked_total_variation_min(

@@ -103,8 +103,8 @@ def _scaled(x: Tensor, noise: Tensor | None, filters: Filters, method: str, mode
     """Shrinkage of channels stretched to [0, 1] and back; a channel of one value stays."""
     low, high = x.amin((-2, -1), keepdim=True), x.amax((-2, -1), keepdim=True)
     span = torch.where(high > low, high - low, 1.0)
-    stretched = _shrunk((x - low) / span, None if noise is None else noise / span, filters, method, mode, levels)
-    return torch.where(high > low, stretched * span + low, x)
+    noise = None if noise is None else noise / span
+    return _shrunk((x - low).div_(span), noise, filters, method, mode, levels) * span + low
 
 
 def _shrunk(x: Tensor, noise: Tensor | None, filters: Filters, method: str, mode: str, levels: int | None) -> Tensor:
@@ -145,7 +145,7 @@ def _bayes(band: Tensor, sigma: Tensor) -> Tensor:
 
 def _threshold(band: Tensor, threshold: Tensor, mode: str) -> Tensor:
     if mode == "soft":
-        return band - torch.minimum(torch.maximum(band, -threshold), threshold)
+        return band - band.clamp(-threshold, threshold)
     return torch.where(band.abs() < threshold, 0.0, band)
 
 
@@ -193,9 +193,14 @@ def _synthesised(low: Tensor, high: Tensor, filters: Filters, dim: int) -> Tenso
     half = len(filters.rec_lo) // 2
     count = low.shape[dim] - half + 1
     taps = [band.narrow(dim, half - 1 - i, count) for band in (low, high) for i in range(half)]
-    phases = [_combined(taps, filters.rec_lo[phase::2] + filters.rec_hi[phase::2]) for phase in (0, 1)]
-    # Interleaved: the phases side by side in a dimension of two behind the one that they share.
-    return torch.stack(phases, -1 if dim == -1 else -2).flatten(dim - 1, dim)
+    shape = list(low.shape)
+    shape[dim] = 2 * count
+    out = low.new_empty(shape)
+    for phase in (0, 1):
+        _every_second(out, dim, phase, count).copy_(
+            _combined(taps, filters.rec_lo[phase::2] + filters.rec_hi[phase::2])
+        )
+    return out
 
 
 def _every_second(x: Tensor, dim: int, start: int, count: int) -> Tensor:

@@ -1,0 +1,65 @@
+"""Borders, range, blocks and colours that the transformations share."""
+
+import numpy as np
+import pytest
+import torch
+
+from blurnet.transforms import color
+from blurnet.transforms.common import by_blocks, prepare, reflect, rounded_into_range, symmetric
+
+
+@pytest.mark.parametrize("border", [0, 1, 3, 9, 20])
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (5, 3), (8, 7)], ids=str)
+def test_borders_equal_numpy(border, size):
+    x = torch.rand(2, 3, *size)
+    pads = [(0, 0), (0, 0), (border, border), (border, border)]
+    assert np.array_equal(symmetric(x, border, border).numpy(), np.pad(x.numpy(), pads, mode="symmetric"))
+    assert np.array_equal(reflect(x, border).numpy(), np.pad(x.numpy(), pads, mode="reflect"))
+
+
+def test_blocks_give_what_the_whole_gives():
+    x, sizes = torch.rand(7, 3, 5, 5), []
+
+    def double(part: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(part))
+        return 2 * part
+
+    assert torch.equal(by_blocks(double, x, numbers=160), 2 * x)
+    assert sizes == [2, 2, 2, 1]
+    sizes.clear()
+    by_blocks(double, x.requires_grad_(), numbers=160)
+    assert sizes == [7]
+
+
+def test_rounding_is_cut_off_and_gradients_pass():
+    x = torch.tensor([[1.0000001, 0.5, -1e-8]], requires_grad=True)
+    out = rounded_into_range(x, torch.float32)
+    assert out.tolist() == [[1.0, 0.5, 0.0]]
+    assert torch.autograd.grad(out.sum(), x)[0].tolist() == [[1.0, 1.0, 1.0]]
+
+
+def test_half_precision_is_worked_on_in_single():
+    assert prepare(torch.rand(1, 3, 2, 2).bfloat16()).dtype == torch.float32
+    assert prepare(torch.rand(1, 3, 2, 2).double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("there", "back"),
+    [
+        (color.ycbcr, color.rgb_of_ycbcr),
+        (color.studio_ycbcr, color.rgb_of_studio_ycbcr),
+        (color.lab, color.rgb_of_lab),
+    ],
+)
+def test_colours_come_back(noise, there, back):
+    torch.testing.assert_close(back(there(noise.double())), noise.double())
+
+
+def test_colours_equal_scikit_image(noise):
+    skimage = pytest.importorskip("skimage.color")
+    image = noise[0].double()
+    wanted = skimage.rgb2ycbcr(image.movedim(0, -1).numpy()) - [16, 128, 128]
+    np.testing.assert_allclose(color.studio_ycbcr(image).movedim(0, -1).numpy(), wanted, atol=1e-9)
+    white = color.lab(torch.ones(1, 3, 1, 1)).flatten()
+    torch.testing.assert_close(white, torch.tensor([100.0, 0.0, 0.0]), rtol=0, atol=1e-2)
+    assert color.ycbcr(torch.ones(3, 1, 1)).flatten().tolist() == pytest.approx([1.0, 0.0, 0.0], abs=1e-6)

@@ -1,0 +1,74 @@
+"""Inpainting: what stays, what is filled and with what."""
+
+import numpy as np
+import pytest
+import torch
+
+from blurnet.transforms.inpaint import inpaint
+
+
+def hole(size: tuple[int, int] = (20, 31)) -> torch.Tensor:
+    mask = torch.zeros(1, 1, *size)
+    mask[..., 5:11, 8:16] = 1
+    return mask
+
+
+@pytest.mark.parametrize("method", ["diffusion", "telea", "navier-stokes"])
+def test_outside_stays_bit_for_bit_and_inside_takes_no_part(noise, method):
+    if method != "diffusion":
+        pytest.importorskip("cv2")
+    out = inpaint(noise, hole(), method)
+    outside = (hole() == 0).expand_as(noise)
+    assert torch.equal(out[outside], noise[outside])
+    other = torch.where(outside, noise, torch.rand_like(noise))
+    assert torch.equal(inpaint(other, hole(), method), out)
+
+
+def test_equals_opencv(noise):
+    cv2 = pytest.importorskip("cv2")
+    pixels = (noise * 255).round().byte().movedim(1, -1).contiguous().numpy()
+    x = torch.from_numpy(pixels).movedim(-1, 1) / 255
+    for method, flag in (("telea", cv2.INPAINT_TELEA), ("navier-stokes", cv2.INPAINT_NS)):
+        wanted = np.stack([cv2.inpaint(i, hole()[0, 0].byte().numpy(), 5, flag) for i in pixels])
+        torch.testing.assert_close(inpaint(x, hole(), method), torch.from_numpy(wanted).movedim(-1, 1) / 255)
+
+
+def test_a_smooth_image_is_filled_smoothly():
+    ramp = torch.linspace(0, 1, 31).expand(1, 3, 20, 31)
+    assert (inpaint(ramp, hole()) - ramp).abs().max() < 0.12
+    assert (inpaint(ramp, hole(), steps=400) - ramp).abs().max() < 2e-3
+    flat = torch.full((1, 3, 20, 31), 0.3)
+    torch.testing.assert_close(inpaint(flat, hole()), flat)
+
+
+def test_everything_nothing_and_masks_of_their_own(noise):
+    nothing, everything = torch.zeros(1, 1, 20, 31), torch.ones(1, 1, 20, 31)
+    assert torch.equal(inpaint(noise, nothing), noise)
+    assert torch.equal(inpaint(noise, everything), torch.full_like(noise, 0.5))
+    both = torch.cat([hole(), hole().roll(9, -1)])
+    out = inpaint(noise, both)
+    for i in (0, 1):
+        assert torch.equal(out[i : i + 1], inpaint(noise[i : i + 1], both[i : i + 1]))
+
+
+def test_gradient(noise):
+    x, mask = noise[:1, :1, :6, :7].double().requires_grad_(), (noise[1:, :1, :6, :7] > 0.6).float()
+    assert torch.autograd.gradcheck(lambda t: inpaint(t, mask), (x,))
+
+
+def test_opencvs_gradient_is_that_of_diffusion(noise):
+    pytest.importorskip("cv2")
+    x = noise.clone().requires_grad_()
+    gradients = [torch.autograd.grad(inpaint(x, hole(), m).square().sum(), x)[0] for m in ("diffusion", "telea")]
+    inside = hole().bool().expand_as(x)
+    assert all((g[inside] == 0).all() for g in gradients)
+    assert gradients[1][~inside].abs().min() > 0
+
+
+def test_bad_arguments_raise(noise):
+    with pytest.raises(ValueError, match="mask"):
+        inpaint(noise, torch.zeros(20, 31))
+    with pytest.raises(ValueError, match="diffusion"):
+        inpaint(noise, hole(), "median")
+    with pytest.raises(ValueError, match="radius"):
+        inpaint(noise, hole(), radius=0.0)
