@@ -35,7 +35,17 @@ if TYPE_CHECKING:
     from blurnet.nets.normalize import Normalize
     from blurnet.nets.vision import timm_net, torchvision_net
     from blurnet.transforms.base import Pipeline, Transform, adaptive, defend, identity_bpda, transforms_of
+    from blurnet.transforms.bilateral import Bilateral
+    from blurnet.transforms.bit_depth import BitDepth
+    from blurnet.transforms.gaussian import Gaussian
+    from blurnet.transforms.jpeg import JPEG
     from blurnet.transforms.lgs import LGS, lgs
+    from blurnet.transforms.median import Median
+    from blurnet.transforms.non_local_means import NonLocalMeans
+    from blurnet.transforms.random_resize_pad import RandomResizePad
+    from blurnet.transforms.total_variation import TotalVariationMin
+    from blurnet.transforms.watermark import DigitalWatermark
+    from blurnet.transforms.wavelet import Wavelet
     from blurnet.zoo.models import list_models, load_model, save_model
 
 __version__ = "0.1.0"
@@ -44,9 +54,16 @@ _HOME = {
     "AdversarialPatch": "blurnet.attacks.patch",
     "AutoPatch": "blurnet.attacks.autopatch",
     "BPDA": "blurnet.attacks.compose",
+    "Bilateral": "blurnet.transforms.bilateral",
+    "BitDepth": "blurnet.transforms.bit_depth",
+    "DigitalWatermark": "blurnet.transforms.watermark",
     "EOT": "blurnet.attacks.compose",
     "FGSM": "blurnet.attacks.gradient",
+    "Gaussian": "blurnet.transforms.gaussian",
+    "JPEG": "blurnet.transforms.jpeg",
     "LGS": "blurnet.transforms.lgs",
+    "Median": "blurnet.transforms.median",
+    "NonLocalMeans": "blurnet.transforms.non_local_means",
     "PGD": "blurnet.attacks.gradient",
     "RP2": "blurnet.attacks.rp2",
     "Ball": "blurnet.balls",
@@ -68,11 +85,14 @@ _HOME = {
     "Place": "blurnet.masks",
     "Poses": "blurnet.attacks.poses",
     "RP2Result": "blurnet.attacks.rp2",
+    "RandomResizePad": "blurnet.transforms.random_resize_pad",
     "Square": "blurnet.attacks.blackbox",
     "Tikhonov": "blurnet.layers.penalties",
     "TotalVariation": "blurnet.layers.penalties",
+    "TotalVariationMin": "blurnet.transforms.total_variation",
     "Transfer": "blurnet.attacks.compose",
     "Transform": "blurnet.transforms.base",
+    "Wavelet": "blurnet.transforms.wavelet",
     "WithPenalty": "blurnet.attacks.penalty",
     "WorstOf": "blurnet.attacks.worst_of",
     "adaptive": "blurnet.transforms.base",
@@ -101,6 +121,7 @@ __all__ = [
     "BPDA",
     "EOT",
     "FGSM",
+    "JPEG",
     "LGS",
     "PGD",
     "RP2",
@@ -108,15 +129,21 @@ __all__ = [
     "AutoPatch",
     "Ball",
     "BestLocation",
+    "Bilateral",
+    "BitDepth",
+    "DigitalWatermark",
     "External",
     "FeatureDenoise",
     "FixedLowPass",
+    "Gaussian",
     "GtsrbCNN",
     "HardLabel",
     "LaVAN",
     "LearnedLowPass",
     "LisaCNN",
     "LowFrequency",
+    "Median",
+    "NonLocalMeans",
     "Normalize",
     "Patch",
     "PatchPGD",
@@ -125,11 +152,14 @@ __all__ = [
     "Place",
     "Poses",
     "RP2Result",
+    "RandomResizePad",
     "Square",
     "Tikhonov",
     "TotalVariation",
+    "TotalVariationMin",
     "Transfer",
     "Transform",
+    "Wavelet",
     "WithPenalty",
     "WorstOf",
     "__version__",

@@ -4,7 +4,8 @@
 
 Fine-tunes the shipped baseline with a 7x7 learned low-pass behind its first layer, then attacks both nets with RP2
 on 40 rendered stop signs: four stickers, one noise for all signs, each of the other classes as a target, an attacker
-who knows the defense. About three minutes on two cores.
+who knows the defense; and with AutoPatch: one square of 5 % of each sign, anywhere. A few minutes on two cores. The
+sanity checks of ``evaluate.py`` are left out, which saves a minute.
 """
 
 import argparse
@@ -29,13 +30,14 @@ def main() -> None:
     arguments = parser.parse_args()
     print("1/3  training a BlurNet on rendered signs", flush=True)
     train(arguments.out, arguments.epochs, arguments.images)
-    print(f"2/3  RP2 against the shipped baseline {BASELINE}", flush=True)
+    print(f"2/3  RP2 and AutoPatch against the shipped baseline {BASELINE}", flush=True)
     baseline = attack(BASELINE, arguments.out / "baseline", arguments.steps)
-    print("3/3  RP2 against the BlurNet", flush=True)
+    print("3/3  RP2 and AutoPatch against the BlurNet", flush=True)
     defended = attack(str(arguments.out / "train" / "model"), arguments.out / "blurnet", arguments.steps)
     table = render({"baseline (shipped)": baseline, "BlurNet, 7x7 learned low-pass": defended})
-    (arguments.out / "README.md").write_text(f"# Demo\n\n{table}\n\nPictures: `baseline/`, `blurnet/`.\n")
-    print(f"\n{table}\n\nReports and pictures: {arguments.out}/baseline, {arguments.out}/blurnet")
+    where = "Reports with pictures: `baseline/report.html`, `blurnet/report.html`."
+    (arguments.out / "README.md").write_text(f"# Demo\n\n{table}\n\n{where}\n")
+    print(f"\n{table}\n\nOpen {arguments.out}/baseline/report.html and {arguments.out}/blurnet/report.html")
 
 
 def train(out: Path, epochs: int, images: int) -> None:
@@ -52,8 +54,9 @@ def train(out: Path, epochs: int, images: int) -> None:
 def attack(model: str, out: Path, steps: int) -> dict[str, Any]:
     """Run the evaluation and return its report."""
     evaluate_main(
-        ["--model", model, "--data", "synthetic", "--victims", "synthetic", "--attacks", "rp2"]
-        + ["--steps", str(steps), "--lam", "0.002", "--lr", "0.2", "--chunk", "17", "--out", str(out)]
+        ["--model", model, "--data", "synthetic", "--victims", "synthetic", "--attacks", "rp2,autopatch"]
+        + ["--steps", str(steps), "--lam", "0.002", "--lr", "0.2", "--chunk", "4", "--out", str(out)]
+        + ["--patch", "0.05", "--budget", "quick", "--no-sanity"]
     )
     report: dict[str, Any] = json.loads((out / "report.json").read_text())
     return report
@@ -62,14 +65,14 @@ def attack(model: str, out: Path, steps: int) -> dict[str, Any]:
 def render(reports: dict[str, dict[str, Any]]) -> str:
     """The reports side by side, in Markdown."""
     lines = [
-        "| model | accuracy | altered by RP2, average | worst target | dissimilarity |",
+        "| model | accuracy | altered by RP2, average | worst target | robust to a patch of 5 % |",
         "|---|---:|---:|---:|---:|",
     ]
     for name, report in reports.items():
         rp2 = report["attacks"][0]
         lines.append(
             f"| {name} | {report['clean']['accuracy']['value']:.1f} % | {rp2['average']['asr']:.1f} % "
-            f"| {rp2['worst']['asr']['value']:.1f} % | {rp2['average']['dissimilarity']:.3f} |"
+            f"| {rp2['worst']['asr']['value']:.1f} % | {report['per_image']['robust']['value']:.1f} % |"
         )
     return "\n".join(lines)
 

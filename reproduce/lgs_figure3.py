@@ -51,7 +51,7 @@ def table(setup: Setup, rounds: int, names: list[str] | None) -> list[dict[str, 
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = setup_parser(__doc__, limit=16)
+    parser = setup_parser(__doc__, limit=64)
     parser.add_argument("--rounds", type=int, default=5, help="interleaved repeats; the median counts (default: 5)")
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="defenses to run, by their names or their beginnings")
     return parser.parse_args()

@@ -9,7 +9,7 @@ Writes two pictures into ``--out``:
 - confidences.png, as Figures 1 and 4: the photo, the attacked photo, and the attacked photo behind each defense, each
   with the net's answer and its probability; green where it is right.
 
-The photos are attacked by LaVAN at their border (2 % of the area), undefended, as in Table 1; ``--patch`` takes a patch
+The photos are attacked at their border (2 % of the area), undefended, as in Table 1; ``--patch`` takes a patch
 that ``reproduce.lgs_table2`` trained (its patch.png) and shows the same photos with it.
 """
 
@@ -21,12 +21,21 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from blurnet.attacks.lavan import LaVAN
 from blurnet.attacks.patch_value import Patch
 from blurnet.attacks.poses import Poses
 from blurnet.masks import Place
 from blurnet.transforms.lgs import lgs
-from reproduce.lgs_setup import COMPARED, DEFENSES, Setup, answers, load_setup, logits, setup_parser
+from reproduce.lgs_setup import (
+    COMPARED,
+    DEFENSES,
+    Setup,
+    answers,
+    attack_arguments,
+    border_attack,
+    load_setup,
+    logits,
+    setup_parser,
+)
 
 INCHES = 2.1  #: side of one photo
 
@@ -55,8 +64,8 @@ def right_photos(setup: Setup) -> tuple[Tensor, Tensor]:
 
 def attacks(setup: Setup, images: Tensor, labels: Tensor, arguments: argparse.Namespace) -> dict[str, Tensor]:
     """The attacked photos by the attack's name."""
-    lavan = LaVAN("random", Place(0.02, "border", arguments.seed), arguments.steps, arguments.lr, seed=arguments.seed)
-    found = {"LaVAN": lavan(setup.net, images, labels)}
+    attack = border_attack(arguments, Place(0.02, "border", arguments.seed))
+    found = {"attacked": attack(setup.net, images, labels)}
     if arguments.patch is not None:
         found["adversarial patch"] = Patch.load(arguments.patch).apply(images, Poses(rotation=0), seed=arguments.seed)
     return found
@@ -114,8 +123,7 @@ def _show(axis: Axes, picture: Tensor) -> None:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = setup_parser(__doc__, limit=4, out="runs/lgs_figures", json=False)
-    parser.add_argument("--steps", type=int, default=150, help="of LaVAN (default: 150; the paper: 1000)")
-    parser.add_argument("--lr", type=float, default=0.05, help="LaVAN's step in pixel units (default: 0.05)")
+    attack_arguments(parser, 200)
     parser.add_argument("--patch", type=Path, help="a trained patch (.png or .safetensors) to show as well")
     return parser.parse_args()
 

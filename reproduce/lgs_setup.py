@@ -19,9 +19,12 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from blurnet.attacks.lavan import LaVAN
+from blurnet.attacks.patch_pgd import PatchPGD
 from blurnet.data.folder import CsvImages, FolderImages
 from blurnet.data.images import ImageFiles
 from blurnet.evaluation.pool import Pool
+from blurnet.masks import Place
 from blurnet.nets.normalize import Normalize
 from blurnet.nets.vision import timm_net
 from blurnet.stats import Rate
@@ -150,6 +153,32 @@ def setup_parser(
     if json:
         parser.add_argument("--json", type=Path, help="write the rows here")
     return parser
+
+
+def attack_arguments(parser: argparse.ArgumentParser, steps: int) -> None:
+    """Add what :func:`border_attack` reads, with this number of steps by default."""
+    parser.add_argument(
+        "--attack",
+        choices=("adam", "lavan"),
+        default="adam",
+        help="how the noise is driven to its target: Adam on the margin, for all steps (default), "
+        "or LaVAN's own sign steps until 99 %% confidence",
+    )
+    parser.add_argument("--steps", type=int, default=steps, help=f"of it (default: {steps}; the paper: 1000)")
+    parser.add_argument("--lr", type=float, default=0.05, help="their size in pixel units (default: 0.05)")
+
+
+def border_attack(arguments: argparse.Namespace, place: Place) -> LaVAN | PatchPGD:
+    """The paper's attack: a square of noise at a place on each photo's border, driven to a random target.
+
+    Either LaVAN with its sign steps, which end at 99 % confidence, or Adam on the margin of the same target, which
+    takes all steps and keeps, of the pictures that miss their target, one that shows any other wrong class.
+    """
+    if arguments.attack == "lavan":
+        return LaVAN("random", place, arguments.steps, arguments.lr, seed=arguments.seed)
+    return PatchPGD(
+        place, "random", steps=arguments.steps, optimizer="adam", lr=arguments.lr, stop=False, seed=arguments.seed
+    )
 
 
 def load_setup(arguments: argparse.Namespace) -> Setup:

@@ -1,11 +1,11 @@
-"""Table 1 of LGS's paper: LaVAN made on the undefended net, shown to every defense.
+"""Table 1 of LGS's paper: LaVAN's patches, made on the undefended net, shown to every defense.
 
     python -m reproduce.lgs_table1 --data-root DIR [--limit N] [--steps N] [--json FILE]
 
-For each photo and each size a square of noise is put at a random place on the border and driven to a random target,
-until the net shows the target with 99 % confidence or the steps are spent. The pictures are made once a size and shown
-to all defenses. An interrupted run goes on where it was: finished batches of pictures and finished cells (row, size)
-stay in ``--out``.
+For each photo and each size a square of noise is put at a random place on the border and driven to a random target.
+The pictures are made once a size and shown to all defenses. By default Adam drives them, for all steps; ``--attack
+lavan`` takes LaVAN's sign steps, until the net shows the target with 99 % confidence. An interrupted run goes on where
+it was: finished batches of pictures and finished cells (row, size) stay in ``--out``.
 
 Published: Inception v3, 50,000 photos, at most 1000 steps. Accuracy counts all photos, also those that the net gets
 wrong before any attack, as the paper's does.
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from blurnet.attacks.lavan import LaVAN
+from blurnet.attacks.base import Attack
 from blurnet.attacks.targets import choose_targets
 from blurnet.masks import Place
 from reproduce.cells import Cells
@@ -29,6 +29,8 @@ from reproduce.lgs_setup import (
     Defense,
     Setup,
     answers,
+    attack_arguments,
+    border_attack,
     choose,
     command,
     load_setup,
@@ -42,23 +44,23 @@ from reproduce.lgs_setup import (
 from reproduce.tables import markdown, write_rows
 
 #: Photos and steps of the attack by default: what two CPU cores finish in about half an hour.
-LIMIT, STEPS = 64, 150
+LIMIT, STEPS = 64, 200
 
 COLUMNS = ("clean", *(f"{area:.0%}" for area in AREAS))
 
 
 class Pictures:
-    """The photos with LaVAN's patches, made on the undefended net, of one size.
+    """The photos with an attack's patches, made on the undefended net, of one size.
 
     Kept are the patches; a picture is put together when it is asked for, bit for bit as the attack returned it.
     """
 
-    def __init__(self, setup: Setup, cells: Cells, attack: LaVAN, place: Place) -> None:
+    def __init__(self, setup: Setup, cells: Cells, attack: Attack, place: Place) -> None:
         self.setup, self.cells, self.attack, self.place = setup, cells, attack, place
 
     def make(self) -> None:
         """Attack every batch that is not finished."""
-        name = f"LaVAN, {self.place.area:.0%}"
+        name = f"attack, {self.place.area:.0%}"
         with tqdm(total=len(self.setup.pool), desc=name, unit="photo") as bar:
             for number in range(self.setup.pool.shards):
                 bar.update(len(self._patches(number)["patch"]))
@@ -89,9 +91,9 @@ class Pictures:
 
 
 def pictures(setup: Setup, cells: Cells, arguments: argparse.Namespace, area: float) -> Pictures:
-    """LaVAN as the paper runs it, for one patch size."""
+    """The attacked photos of one patch size."""
     place = Place(area, "border", arguments.seed)
-    attack = LaVAN("random", place, arguments.steps, arguments.lr, confidence=arguments.confidence, seed=arguments.seed)
+    attack = border_attack(arguments, place)
     return Pictures(setup, cells, attack, place)
 
 
@@ -153,9 +155,7 @@ def attack_report(setup: Setup, cells: Cells, arguments: argparse.Namespace) -> 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = setup_parser(__doc__, limit=LIMIT, out="runs/lgs_table1")
-    parser.add_argument("--steps", type=int, default=STEPS, help=f"of LaVAN (default: {STEPS}; the paper: 1000)")
-    parser.add_argument("--lr", type=float, default=0.05, help="LaVAN's step in pixel units (default: 0.05)")
-    parser.add_argument("--confidence", type=float, default=0.99, help="at which LaVAN stops (default: 0.99)")
+    attack_arguments(parser, STEPS)
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="defenses to run, by their names or their beginnings")
     return parser.parse_args()
 
@@ -165,7 +165,7 @@ def main() -> None:
     arguments = parse()
     rows = choose(DEFENSES, arguments.rows)
     setup = load_setup(arguments)
-    decided = settings(setup, arguments, "steps", "lr", "confidence")
+    decided = settings(setup, arguments, "attack", "steps", "lr")
     cells = Cells(arguments.out, "table1", decided)
     found = table(setup, cells, arguments, rows)
     report = attack_report(setup, cells, arguments)

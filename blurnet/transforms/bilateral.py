@@ -10,7 +10,7 @@ from torch import Tensor
 from blurnet.checks import check_odd
 from blurnet.transforms.base import Transform
 from blurnet.transforms.common import by_blocks, prepare, reflect, rounded_into_range
-from blurnet.transforms.pairs import Shift, add_pair, half_plane, squared_distance
+from blurnet.transforms.pairs import Shift, add_pair, exponential, half_plane, squared_distance
 
 BilateralRule = Literal["scikit-image", "opencv"]
 
@@ -88,8 +88,8 @@ def _filtered(x: Tensor, window: int, sigma_color: float | None, sigma_spatial: 
 
     def weight(near: Tensor, far: Tensor) -> Tensor:
         if rule == "opencv":
-            return (near - far).abs().sum(1, keepdim=True).square().mul(decay).exp_()
-        return squared_distance(near, far).mul(decay).exp_()
+            return exponential((near - far).abs().sum(1, keepdim=True).square().mul(decay))
+        return exponential(squared_distance(near, far).mul(decay))
 
     mean = (x * spatial[0, 0], torch.full_like(x[:, :1], spatial[0, 0]))
     for down, across in half_plane(radius):

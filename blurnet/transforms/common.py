@@ -57,6 +57,20 @@ def _mirror(x: Tensor, dim: int, border: int) -> Tensor:
     return x.index_select(dim, torch.minimum(place, 2 * size - 1 - place))
 
 
+def reflect(x: Tensor, border: int) -> Tensor:
+    """Images (N, C, H, W) continued by ``border`` pixels, mirrored at the middle of the last pixel; any size.
+
+    The border d c b | a b c d | c b a: numpy's "reflect", OpenCV's BORDER_REFLECT_101. One pixel repeats.
+    """
+    if border < min(x.shape[-2:]):
+        return F.pad(x, (border,) * 4, mode="reflect") if border else x
+    for dim in (-2, -1):
+        last = max(x.shape[dim] - 1, 1)
+        place = torch.arange(-border, x.shape[dim] + border, device=x.device) % (2 * last)
+        x = x.index_select(dim, torch.minimum(place, 2 * last - place).clamp(max=x.shape[dim] - 1))
+    return x
+
+
 def by_planes(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """``function(x)`` for one that treats every channel alone: :func:`by_blocks` over planes (N C, 1, H, W)."""
     return by_blocks(function, x.flatten(0, 1)[:, None], 2**17).view(x.shape)
@@ -74,30 +88,28 @@ def by_blocks(function: Callable[[Tensor], Tensor], x: Tensor, numbers: int = 2*
     count = max(1, numbers // x[0].numel())
     if whole or len(x) <= count:
         return function(x)
-    return torch.cat([function(x[start : start + count]) for start in range(0, len(x), count)])
+    parts = x.split_with_sizes([min(count, len(x) - start) for start in range(0, len(x), count)])
 
+    def run(i: int) -> Tensor:
+        with torch.no_grad():  # threads begin with gradients on
+            return function(parts[i])
 
-def reflect(x: Tensor, border: int) -> Tensor:
-    """Images (N, C, H, W) continued by ``border`` pixels, mirrored at the middle of the last pixel; any size.
-
-    The border d c b | a b c d | c b a: numpy's "reflect", OpenCV's BORDER_REFLECT_101. One pixel repeats.
-    """
-    if border < min(x.shape[-2:]):
-        return F.pad(x, (border,) * 4, mode="reflect") if border else x
-    for dim in (-2, -1):
-        last = max(x.shape[dim] - 1, 1)
-        place = torch.arange(-border, x.shape[dim] + border, device=x.device) % (2 * last)
-        x = x.index_select(dim, torch.minimum(place, 2 * last - place).clamp(max=x.shape[dim] - 1))
-    return x
+    return torch.cat(side_by_side(run, len(parts)))
 
 
 def side_by_side(function: Callable[[int], T], count: int) -> list[T]:
-    """``function`` of 0 to ``count - 1`` in torch's number of threads.
+    """``function`` of 0 to ``count - 1`` in Python threads that share torch's number of threads.
 
-    For libraries that take one image at a time and work outside of Python's lock.
+    For what works outside of Python's lock: libraries that take one image at a time, and torch itself, whose own
+    threads meet after every operation, which on a busy machine takes a thousand times as long as the operation.
     """
-    workers = min(count, torch.get_num_threads())
+    threads = torch.get_num_threads()
+    workers = min(count, threads)
     if workers == 1:
         return [function(i) for i in range(count)]
-    with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(function, range(count)))
+    # The setting holds for the worker alone, but is also what threads to come begin with: that is put back.
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
+        try:
+            return list(pool.map(function, range(count)))
+        finally:
+            torch.set_num_threads(threads)

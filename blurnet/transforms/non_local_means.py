@@ -11,7 +11,7 @@ from blurnet.checks import check_odd
 from blurnet.transforms.base import Transform
 from blurnet.transforms.color import lab, rgb_of_lab
 from blurnet.transforms.common import by_blocks, prepare, reflect, rounded_into_range
-from blurnet.transforms.pairs import Shift, add_pair, half_plane, squared_distance
+from blurnet.transforms.pairs import Shift, add_pair, exponential, half_plane, squared_distance
 
 NonLocalRule = Literal["opencv", "scikit-image"]
 
@@ -99,7 +99,7 @@ def _means(x: Tensor, radius: int, box: tuple[int, int], scale: float, least: fl
 
     def weight(near: Tensor, far: Tensor) -> Tensor:
         distance = _box_sum(_box_sum(squared_distance(near, far), box, halo, -2), box, halo, -1)
-        return F.threshold(distance.mul_(-1 / scale).exp_(), least, 0.0)
+        return F.threshold(exponential(distance.mul_(-1 / scale)), least, 0.0)
 
     def weight_again(near: Tensor, far: Tensor) -> Tensor:
         again: Tensor = checkpoint(weight, near, far, use_reentrant=False, preserve_rng_state=False)

@@ -1,5 +1,6 @@
 """Weighted means over shifted copies of an image, where the weight of two pixels is the same both ways."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -55,6 +56,14 @@ def add_pair(mean: tuple[Tensor, Tensor], padded: Tensor, margin: int, shift: Sh
 def _view(padded: Tensor, box: tuple[int, int, int, int], halo: int = 0, shift: tuple[int, int] = (0, 0)) -> Tensor:
     top, left = box[0] + shift[0] - halo, box[1] + shift[1] - halo
     return padded[..., top : top + box[2] + 2 * halo, left : left + box[3] + 2 * halo]
+
+
+def exponential(x: Tensor) -> Tensor:
+    """``exp(x)`` for x up to 0, in place; below 2^-100 it stays there.
+
+    On CPUs powers of 2 take half the time, and results that are not normal numbers forty times as much.
+    """
+    return x.mul_(math.log2(math.e)).clamp_(min=-100).exp2_()
 
 
 def squared_distance(near: Tensor, far: Tensor) -> Tensor:

@@ -16,11 +16,13 @@ def test_the_demo_trains_attacks_and_compares(tmp_path: Path, monkeypatch, capsy
     for folder in ("baseline", "blurnet"):
         assert (tmp_path / folder / "gallery.png").stat().st_size > 1000
         assert (tmp_path / folder / "report.json").exists()
+        assert (tmp_path / folder / "report.html").exists()
 
 
 def test_the_table_puts_reports_side_by_side() -> None:
     report = {
         "clean": {"accuracy": {"value": 90.0}},
-        "attacks": [{"average": {"asr": 12.5, "dissimilarity": 0.25}, "worst": {"asr": {"value": 30.0}}}],
+        "attacks": [{"average": {"asr": 12.5}, "worst": {"asr": {"value": 30.0}}}],
+        "per_image": {"robust": {"value": 2.5}},
     }
-    assert "| net | 90.0 % | 12.5 % | 30.0 % | 0.250 |" in demo.render({"net": report})
+    assert "| net | 90.0 % | 12.5 % | 30.0 % | 2.5 % |" in demo.render({"net": report})

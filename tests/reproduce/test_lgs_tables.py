@@ -130,9 +130,10 @@ def test_a_row_more_takes_the_pictures_that_are_there(script, monkeypatch) -> No
     assert len(written["rows"]) == 2
 
 
-def test_pictures_are_what_the_attack_returned(photos, tmp_path) -> None:
+@pytest.mark.parametrize("attack", ["adam", "lavan"])
+def test_pictures_are_what_the_attack_returned(attack: str, photos, tmp_path) -> None:
     setup = setup_of(photos, "--batch", "9")
-    arguments = lgs_setup.argparse.Namespace(steps=2, lr=0.1, confidence=0.99, seed=0)
+    arguments = lgs_setup.argparse.Namespace(attack=attack, steps=2, lr=0.1, seed=0)
     made = lgs_table1.pictures(setup, Cells(tmp_path, "t", {}), arguments, 0.04)
     images, labels = setup.batch(0)
     made.make()

@@ -1,11 +1,13 @@
 """Borders, range, blocks and colours that the transformations share."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 
 from blurnet.transforms import color
-from blurnet.transforms.common import by_blocks, prepare, reflect, rounded_into_range, symmetric
+from blurnet.transforms.common import by_blocks, prepare, reflect, rounded_into_range, side_by_side, symmetric
 
 
 @pytest.mark.parametrize("border", [0, 1, 3, 9, 20])
@@ -63,3 +65,21 @@ def test_colours_equal_scikit_image(noise):
     white = color.lab(torch.ones(1, 3, 1, 1)).flatten()
     torch.testing.assert_close(white, torch.tensor([100.0, 0.0, 0.0]), rtol=0, atol=1e-2)
     assert color.ycbcr(torch.ones(3, 1, 1)).flatten().tolist() == pytest.approx([1.0, 0.0, 0.0], abs=1e-6)
+
+
+def test_side_by_side_leaves_the_number_of_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert side_by_side(lambda i: (i, torch.get_num_threads()), 5) == [(i, 1) for i in range(5)]
+        assert side_by_side(lambda i: torch.get_num_threads(), 1) == [3]
+        with pytest.raises(ZeroDivisionError):
+            side_by_side(lambda i: 1 // i, 4)
+        assert torch.get_num_threads() == 3
+        x = torch.rand(5, 2, 4, 4)
+        with torch.inference_mode():
+            assert torch.equal(by_blocks(lambda part: part * 2, x.clone(), numbers=32), 2 * x)
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)

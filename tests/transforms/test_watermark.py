@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from blurnet.transforms.base import adaptive, defend
 from blurnet.transforms.inpaint import inpaint
 from blurnet.transforms.watermark import DigitalWatermark, salient_region
+from blurnet.zoo.build import build
+from blurnet.zoo.spec import DefenseSpec, ModelSpec
 
 
 class Bright(nn.Module):
@@ -110,3 +112,10 @@ def test_gradient_is_the_fillings_and_none_inside(inpainting):
 def test_bad_settings_raise(settings, message):
     with pytest.raises(ValueError, match=message):
         DigitalWatermark(**settings)
+
+
+def test_a_built_model_takes_the_saliency_of_its_net():
+    spec = ModelSpec("lisa_cnn", classes=("stop", "yield"), defenses=(DefenseSpec("digital_watermark"),))
+    model = build(spec).eval()
+    assert model.digital_watermark._net == (model.net,)
+    assert model(torch.rand(2, 3, 32, 32)).shape == (2, 2)
