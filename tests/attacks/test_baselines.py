@@ -4,10 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from blurnet.attacks.base import Attack
 from blurnet.attacks.lavan import LaVAN
 from blurnet.attacks.location import BestLocation
 from blurnet.attacks.low_frequency import LowFrequency
+from blurnet.attacks.patch import AdversarialPatch
 from blurnet.attacks.patch_pgd import PatchPGD
+from blurnet.attacks.poses import Poses
 from blurnet.data.victims import Victims, load_victims
 from blurnet.zoo.models import load_model
 
@@ -18,13 +21,15 @@ ATTACKS = {
     "lavan": BestLocation(LaVAN(None, steps=100), AREA, shortlist=10),
     "lavan-second": BestLocation(LaVAN("second", steps=100), AREA, shortlist=10, tries=5),
     "low-frequency": BestLocation(LowFrequency(steps=60, band=8), AREA, shortlist=10, tries=2),
+    # One patch for all signs, turned at random, on the middle of the sign: at its corners none fools them all.
+    "universal": AdversarialPatch(None, AREA, "square", poses=Poses(where=(0.5, 0.5)), steps=150),
 }
 
 each_attack = pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
 each_net = pytest.mark.parametrize("name", ["lisa_cnn", "lisa_cnn-synthetic"])
 
 
-def share_fooled(attack: BestLocation, net: nn.Module, victims: Victims, count: int | None = None) -> float:
+def share_fooled(attack: Attack, net: nn.Module, victims: Victims, count: int | None = None) -> float:
     """Of the victims that the net gets right, the share that it no longer does."""
     images, labels = victims.images[:count], victims.labels[:count]
     with torch.no_grad():
