@@ -136,9 +136,9 @@ def arts(name: str, **settings: object) -> Callable[[Tensor], Run]:
     def peer(x: Tensor) -> Run:
         from art.defences import preprocessor
 
-        layout = {} if name == "FeatureSqueezing" else {"channels_first": True}
+        layout = {} if name in ("FeatureSqueezing", "TotalVarMin") else {"channels_first": True}
         defence = getattr(preprocessor, name)(clip_values=(0.0, 1.0), **layout, **settings)
-        images = x.cpu().numpy()
+        images = (x.movedim(1, -1) if name == "TotalVarMin" else x).cpu().contiguous().numpy()
         return lambda: defence(images)
 
     return peer

@@ -46,7 +46,9 @@ if TYPE_CHECKING:
     from blurnet.transforms.total_variation import TotalVariationMin
     from blurnet.transforms.watermark import DigitalWatermark
     from blurnet.transforms.wavelet import Wavelet
+    from blurnet.zoo.export import export_onnx, export_program
     from blurnet.zoo.models import list_models, load_model, save_model
+    from blurnet.zoo.sharing import from_pretrained, push_to_hub
 
 __version__ = "0.1.0"
 
@@ -98,7 +100,10 @@ _HOME = {
     "adaptive": "blurnet.transforms.base",
     "defend": "blurnet.transforms.base",
     "denoise_resnet": "blurnet.layers.denoise",
+    "export_onnx": "blurnet.zoo.export",
+    "export_program": "blurnet.zoo.export",
     "first_conv": "blurnet.layers.insert",
+    "from_pretrained": "blurnet.zoo.sharing",
     "identity_bpda": "blurnet.transforms.base",
     "insert_after": "blurnet.layers.insert",
     "insert_before": "blurnet.layers.insert",
@@ -109,6 +114,7 @@ _HOME = {
     "mask_from_image": "blurnet.masks",
     "octagon": "blurnet.masks",
     "penalties": "blurnet.layers.penalties",
+    "push_to_hub": "blurnet.zoo.sharing",
     "rectangles": "blurnet.masks",
     "rp2_stickers": "blurnet.masks",
     "save_model": "blurnet.zoo.models",
@@ -166,7 +172,10 @@ __all__ = [
     "adaptive",
     "defend",
     "denoise_resnet",
+    "export_onnx",
+    "export_program",
     "first_conv",
+    "from_pretrained",
     "identity_bpda",
     "insert_after",
     "insert_before",
@@ -177,6 +186,7 @@ __all__ = [
     "mask_from_image",
     "octagon",
     "penalties",
+    "push_to_hub",
     "rectangles",
     "rp2_stickers",
     "save_model",

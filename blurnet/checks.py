@@ -26,6 +26,14 @@ def check_images(
         TypeError: not a floating-point tensor.
         ValueError: wrong shape, empty, NaN or infinite values, or values outside [0, 1].
     """
+    check_form(x, channels=channels, size=size, name=name)
+    check_range(x, name=name)
+
+
+def check_form(
+    x: Tensor, *, channels: int | None = 3, size: tuple[int, int] | None = None, name: str = "images"
+) -> None:
+    """The part of :func:`check_images` that reads no pixel, for those who check the values block by block."""
     if not isinstance(x, Tensor):
         raise TypeError(f"{name}: expected a torch.Tensor, got {type(x).__name__}")
     if not x.is_floating_point():
@@ -37,6 +45,10 @@ def check_images(
         raise ValueError(f"{name}: empty, shape {tuple(x.shape)}")
     if size is not None and tuple(x.shape[-2:]) != tuple(size):
         raise ValueError(f"{name}: expected {size[0]}x{size[1]} pixels, got {x.shape[-2]}x{x.shape[-1]}")
+
+
+def check_range(x: Tensor, *, name: str = "images") -> None:
+    """The rest of :func:`check_images`: every value finite and in [0, 1]; ValueError."""
     # NaN fails every comparison, so it is caught by the same test. Two passes are faster than aminmax's one on CPUs.
     low, high = torch.stack((x.detach().amin(), x.detach().amax())).tolist()
     if not (low >= 0.0 and high <= 1.0):

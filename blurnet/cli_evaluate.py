@@ -31,7 +31,8 @@ DESCRIPTION = """Attack a model and report how it holds.
   ... --patch mask --mask stickers   write into a mask, not into a square patch free to be placed (--patch 0.05)
   ... --attacks lavan --curve-areas 0.01,0.02,0.1 --curve-steps 10,100      robust accuracy over size and steps
   ... --targets 12,3 --steps 500 --restarts 3 --lam 0.002     rp2: choose targets, make it stronger
-  ... --transfer-from OTHER          also attack with what was made on another model
+  ... --defenses lgs,jpeg:quality=30     with input transformations in front of the model, which the attacks know
+  ... --transfer-from OTHER          also attack with what was made on another model, as it is: --defenses is not its
   ... --noise FILE --noise-target 12 also replay a saved noise
   ... --trainer.strategy ddp --trainer.devices 2     share the work among processes; the numbers stay the same
   python evaluate.py --compare REPORT REPORT ... [--out FILE.html]     reports side by side
@@ -53,6 +54,7 @@ TRAINER = ("devices", "num_nodes", "strategy", "precision", "deterministic", "be
 
 
 OPTIONS: tuple[tuple[str, Any, Any, str], ...] = (
+    ("--defenses", str, "", "Input transformations in front of the model, in this order, such as lgs,jpeg:quality=30."),
     ("--data", str | None, None, "Data whose test split gives the clean accuracy: synthetic, lisa-crops:DIR, ..."),
     ("--victims", str, "synthetic", "Images of one class: synthetic, or rp2:DIR."),
     ("--mask", str, "stickers", "Where the attack may write: a mask of the victims, such as stickers or octagon."),

@@ -10,7 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 from jsonargparse import Namespace
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
-from torch import nn
+from torch import Tensor, nn
 
 from blurnet.attacks.rp2 import RP2
 from blurnet.checks import check_writable
@@ -20,7 +20,7 @@ from blurnet.data.rp2 import printable_colours
 from blurnet.data.sign_data import SignData
 from blurnet.data.victims import Victims, load_victims
 from blurnet.evaluation.attack_table import ATTACKS, Options, image_campaigns
-from blurnet.evaluation.campaign import Campaign
+from blurnet.evaluation.campaign import Campaign, fingerprint
 from blurnet.evaluation.choices import (
     choose_mask,
     match_classes,
@@ -31,6 +31,7 @@ from blurnet.evaluation.choices import (
     parse_targets,
     replay,
 )
+from blurnet.evaluation.defenses import check_gradients, defenses_part, put_in_front
 from blurnet.evaluation.per_image import PerImage
 from blurnet.evaluation.pool import Pool
 from blurnet.evaluation.report import Subject, adaptive_part
@@ -38,7 +39,9 @@ from blurnet.evaluation.robustness import Robustness
 from blurnet.transforms.base import adaptive, identity_bpda, transforms_of
 from blurnet.zoo.files import write_atomic
 from blurnet.zoo.models import load_model
+from blurnet.zoo.parse import parse_defenses
 
+HELD_OUT = 256  #: at most so many images of the val split make the universal patch
 UNIVERSAL = "rp2"  #: the attack with one noise for all victims; all others work image by image
 
 
@@ -60,22 +63,27 @@ class Evaluation:
 def prepare(config: Namespace, command: str) -> Evaluation:
     """Load and check everything that a parsed command line names; only the output folder is written."""
     names = attack_names(config.attacks)
-    model = load_model(config.model)
-    classes = _classes(model)
+    added = parse_defenses(config.defenses)
+    loaded = load_model(config.model)
+    model, classes = put_in_front(loaded, added), _classes(loaded)
+    if not config.adaptive:
+        check_gradients(model, names, [name for name, entry in ATTACKS.items() if entry.blind])
     victims = _victims(config, names, classes)
     data = None if config.data is None else _data(config.data, classes)
     transforms = transforms_of(model)
     attacked = adaptive(model) if transforms and config.adaptive else None
     source = None if config.transfer_from is None else _source(config, classes)
     universal = _universal(config, names, victims, source)
-    single = _single(config, names, victims, model, source)
+    single = _single(config, names, victims, model, source, _held_out(names, data, classes, config.data))
     pool = _pool(config, victims, data, classes) if single else None
     out = check_writable(config.out)
     robustness = Robustness(model, victims, universal, out, attacked=attacked, classes=len(classes))
     images = None if pool is None else PerImage(model, pool, single, out, attacked=attacked, keep=config.keep_images)
     work = [*robustness.names, *(images.names if images else ())]
-    _claim(out, {"model": robustness.identity, "data": config.data, "work": work})
     spec = getattr(model, "spec", None)
+    defenses = defenses_part(spec, added)
+    claim = {"model": fingerprint(loaded), "defenses": defenses["added"], "data": config.data, "work": work}
+    _claim(out, claim)
     subject = Subject(
         command=command,
         model=_name(model, config.model),
@@ -84,6 +92,7 @@ def prepare(config: Namespace, command: str) -> Evaluation:
         data=None if config.data is None else _data_name(config.data),
         mask=config.mask,
         adaptive=adaptive_part(config.adaptive, [repr(transform) for transform in transforms]),
+        defenses=defenses,
     )
     return Evaluation(
         robustness, images, data, _trainer(config, out), subject, config.seed, source, config.sanity, config.allow_flags
@@ -149,8 +158,24 @@ def _rp2(config: Namespace, victims: Victims) -> Campaign:
     return Campaign(UNIVERSAL, attack, parse_targets(config.targets, victims), chunk=config.chunk)
 
 
+def _held_out(
+    names: list[str], data: SignData | None, classes: tuple[str, ...], given: str | None
+) -> tuple[Tensor, Tensor, str] | None:
+    """Images that are not attacked, their labels, and what they are called, where an attack is made on such."""
+    if data is None or given is None or "universal-patch" not in names:
+        return None
+    name = f"{given.partition(':')[0]} (val)"
+    pool = Pool(data.split("val"), classes, name, HELD_OUT)
+    return *pool.read(range(len(pool))), f"{len(pool)} images of {name}"
+
+
 def _single(
-    config: Namespace, names: list[str], victims: Victims | None, model: nn.Module, source: nn.Module | None
+    config: Namespace,
+    names: list[str],
+    victims: Victims | None,
+    model: nn.Module,
+    source: nn.Module | None,
+    held_out: tuple[Tensor, Tensor, str] | None,
 ) -> list[Any]:
     """The campaigns image by image, those that draw curves among them."""
     areas = parse_numbers(config.curve_areas, float, "--curve-areas")
@@ -168,6 +193,8 @@ def _single(
         seed=config.seed,
         source=source,
         source_name="" if source is None else _name(source, config.transfer_from),
+        held_out=None if held_out is None else held_out[:2],
+        held_out_name="" if held_out is None else held_out[2],
         views=(identity_bpda(model),) if config.adaptive and transforms_of(model) else (),
     )
     chosen = [name for name in names if name != UNIVERSAL]
@@ -207,9 +234,11 @@ def _claim(out: Path, configuration: dict[str, Any]) -> None:
     """Note what this folder is for; refuse one that was begun with something else."""
     path = out / "work" / "configuration.json"
     if path.is_file():
-        found = json.loads(path.read_text())
+        found = {"defenses": []} | json.loads(path.read_text())  # folders of earlier versions had none to note
         differing = [key for key in configuration if found.get(key) != configuration[key]]
         if differing:
+            # All work is of this very model behind these defenses: that it differs too says nothing new.
+            differing = [key for key in differing if key in ("model", "defenses")] or differing
             what = {"work": "attacks, targets, victims or strength"}
             listed = ", ".join(what.get(key, key) for key in differing)
             raise ValueError(f"{out} holds an evaluation with other {listed}; give a new --out, or delete it")

@@ -280,7 +280,7 @@ def command(module: str) -> str:
         if {"--json", "--out"} & {before, word}:
             continue
         file = before == "--weights" and Path(word).suffix != ""
-        kept.append("DIR" if before == "--data-root" else "FILE" if file else shlex.quote(word))
+        kept.append("DIR" if before in ("--data-root", "--root") else "FILE" if file else shlex.quote(word))
     return " ".join(kept)
 
 

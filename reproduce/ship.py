@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from blurnet.cli import evaluate_main
+from blurnet.evaluation.leaderboard import leaderboard_svg
 from blurnet.zoo.card import Published
 from blurnet.zoo.files import write_atomic
 from blurnet.zoo.models import add_report, list_models, load_model, models_root, save_model
@@ -51,8 +52,14 @@ def main() -> None:
         if not (models_root() / name / "report.json").exists():
             ship(name, Path(run), arguments.root)
         print(name, load_model(name).card.rp2.average, flush=True)
+    write_leaderboard()
+
+
+def write_leaderboard() -> None:
+    """Write the table and the picture of all shipped models, from their cards."""
     cards = [load_model(name).card for name in list_models()]
     write_atomic(models_root() / "README.md", render_leaderboard(cards))
+    write_atomic(models_root() / "leaderboard.svg", leaderboard_svg(cards))
 
 
 def best_of_rows(runs: Path) -> dict[str, str]:
@@ -83,7 +90,7 @@ def ship(name: str, run: Path, root: Path) -> None:
     if "rp2_authors" in card.lineage:
         changes["lineage"] = "fine-tuned from the RP2 authors' weights"
         changes["notes"] += [AUTHORS]
-    elif card.lineage != "from scratch":
+    elif card.lineage == "fine-tuned from model.safetensors":
         changes["lineage"] = f"fine-tuned from {START}"
     for _, model, _, accuracy, average, worst, size in PUBLISHED:
         if model == name:

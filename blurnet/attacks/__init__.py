@@ -8,6 +8,7 @@ from blurnet.attacks.eot import Brightness, Crop, Noise, Perspective, Resize, Ro
 from blurnet.attacks.external import External
 from blurnet.attacks.gradient import FGSM, PGD
 from blurnet.attacks.hard_label import HardLabel
+from blurnet.attacks.held_out import HeldOutPatch
 from blurnet.attacks.lavan import LaVAN
 from blurnet.attacks.location import BestLocation
 from blurnet.attacks.losses import LOSSES, Loss, cross_entropy, dlr, margin, non_printability, objective, succeeded

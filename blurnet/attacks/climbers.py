@@ -57,6 +57,20 @@ class Sign(Climber):
         """Nothing is remembered."""
 
 
+class Gradient(Climber):
+    """``lr`` times the gradient itself."""
+
+    def __init__(self, lr: float) -> None:
+        self.lr = lr
+
+    def step(self, variable: Tensor, gradient: Tensor, value: Tensor, project: Projection) -> Tensor:
+        """See :meth:`Climber.step`."""
+        return project(variable + self.lr * gradient)
+
+    def keep(self, rows: Tensor) -> None:
+        """Nothing is remembered."""
+
+
 class Adam(Climber):
     """Adam uphill with its usual decays, 0.9 and 0.999 (Kingma and Ba 2015, Algorithm 1)."""
 

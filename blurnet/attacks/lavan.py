@@ -1,5 +1,6 @@
 """Localized and visible adversarial noise: a patch of free noise for each image, at a fixed place."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -7,12 +8,17 @@ import torch
 from torch import Tensor
 
 from blurnet.attacks.base import Attack, Model
+from blurnet.attacks.climbers import Adam, Climber, Gradient, Sign
 from blurnet.attacks.losses import margin
 from blurnet.attacks.settings import show
 from blurnet.attacks.targets import Target, check_target, choose_targets
 from blurnet.masks import Place, masks_of
 
 Domain = Literal["image", "network"]
+Optimizer = Literal["sign", "gradient", "adam"]
+
+#: How each optimizer moves, by its step size.
+CLIMBERS: dict[Optimizer, Callable[[float], Climber]] = {"sign": Sign, "gradient": Gradient, "adam": Adam}
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,7 +39,8 @@ class LaVAN(Attack):
         steps: at most this many gradient steps; the paper that evaluates LGS allows 1000.
         lr: step size in pixel units.
         confidence: softmax probability of the target at which an image is finished; 1 never stops early.
-        sign: step along the gradient's sign; False takes the raw gradient, as the original does.
+        optimizer: "sign", steps along the gradient's sign; "gradient", along the raw gradient, as the original does;
+            or "adam", each image with its own state.
         domain: "image" keeps the noise in [0, 1]. "network", the original's unclipped noise in the net's own input
             space: gradients are taken where the noise has wandered to, in or out of [0, 1]. Here the net holds its
             normalisation and an attack returns an image, so the clipped picture is what is judged, kept and
@@ -52,7 +59,7 @@ class LaVAN(Attack):
     steps: int = 1000
     lr: float = 0.05
     confidence: float = 0.99
-    sign: bool = True
+    optimizer: Optimizer = "sign"
     domain: Domain = "image"
     seed: int = 0
 
@@ -62,6 +69,8 @@ class LaVAN(Attack):
             raise ValueError(f"LaVAN: expected steps from 0 and a positive lr, got {self.steps!r} and {self.lr!r}")
         if not 0 < self.confidence <= 1:
             raise ValueError(f"LaVAN confidence: expected a probability above 0, got {self.confidence!r}")
+        if self.optimizer not in get_args(Optimizer):
+            raise ValueError(f"LaVAN optimizer: expected one of {list(get_args(Optimizer))}, got {self.optimizer!r}")
         if self.domain not in get_args(Domain):
             raise ValueError(f"LaVAN domain: expected one of {list(get_args(Domain))}, got {self.domain!r}")
 
@@ -77,7 +86,7 @@ class LaVAN(Attack):
         start = torch.rand(images.shape[1:], generator=torch.Generator().manual_seed(self.seed)).to(images)
         best, score = start.repeat(len(images), 1, 1, 1), images.new_full((len(images),), float("-inf"))
         index, noise = torch.arange(len(images), device=images.device), best.clone()
-        x, m, y, goal = images, mask, labels, goals
+        x, m, y, goal, move = images, mask, labels, goals, CLIMBERS[self.optimizer](self.lr)
         for step in range(self.steps + 1):
             noise = noise.detach().requires_grad_()
             logits = model(torch.where(m, noise, x))
@@ -92,8 +101,9 @@ class LaVAN(Attack):
                 break
             pull = (logits.gather(1, towards[:, None]) - logits.gather(1, y[:, None])).sum()
             (gradient,) = torch.autograd.grad(pull, [noise])
-            noise = self._project(noise.detach() + self.lr * (gradient.sign() if self.sign else gradient))
+            noise = move.step(noise.detach(), gradient, lead, self._project)
             if bool(finished.any()):
+                move.keep(~finished)
                 index, noise, x, m, y = (t[~finished] for t in (index, noise, x, m, y))
                 goal = None if goal is None else goal[~finished]
         return torch.where(mask, best.clamp(0, 1), images)

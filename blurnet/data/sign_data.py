@@ -15,9 +15,9 @@ from blurnet.data.seeds import seed_from
 class SignData(pl.LightningDataModule, ABC):
     """Loaders and training augmentation shared by every data set.
 
-    Batches are (images (B, 3, S, S) float RGB in [0, 1], labels (B,)); nothing is normalised and nothing is
-    flipped. The order of an epoch depends on (seed, epoch), the augmentation of a batch on (seed, epoch, batch
-    number, rank): a run that is killed and resumed sees the same batches. Evaluation counts every image once
+    Batches are (images (B, 3, S, S) float RGB in [0, 1], labels (B,)); nothing is normalised and, unless asked for,
+    nothing is flipped. The order of an epoch depends on (seed, epoch), the augmentation of a batch on (seed, epoch,
+    batch number, rank): a run that is killed and resumed sees the same batches. Evaluation counts every image once
     under any number of processes. Set ``use_distributed_sampler=False`` in the trainer, the samplers are here.
 
     Args:
@@ -26,6 +26,9 @@ class SignData(pl.LightningDataModule, ABC):
         brightness: training images are multiplied by a factor in [1 - brightness, 1 + brightness].
         shift: training images are moved by up to so many whole pixels on each axis, borders replicated.
         noise: standard deviation of Gaussian noise added to training images, in pixel units.
+        crop: training images are cut to a random rectangle of at least this share of their area and scaled back;
+            photos, as ImageNet's usual recipe has it, 0.08.
+        flip: half of the training images are mirrored left to right; photos, not signs.
         num_workers: reading processes, for data that does not live in memory.
 
     Raises:
@@ -42,6 +45,8 @@ class SignData(pl.LightningDataModule, ABC):
         shift: int = 2,
         noise: float = 0.0,
         num_workers: int = 0,
+        crop: float = 1.0,
+        flip: bool = False,
     ) -> None:
         super().__init__()
         self.allow_zero_length_dataloader_with_multiple_devices = True
@@ -51,8 +56,11 @@ class SignData(pl.LightningDataModule, ABC):
             )
         if not 0 <= brightness <= 1 or noise < 0:
             raise ValueError(f"need brightness in [0, 1] and noise >= 0; got {brightness}, {noise}")
+        if not 0 < crop <= 1:
+            raise ValueError(f"crop: expected a share of the image's area in (0, 1], got {crop!r}")
         self.batch_size, self.seed, self.num_workers = batch_size, seed, num_workers
         self.brightness, self.shift, self.noise = brightness, shift, noise
+        self.crop, self.flip = crop, flip
         self._splits: dict[Split, Items] = {}
 
     @abstractmethod
@@ -109,7 +117,8 @@ class SignData(pl.LightningDataModule, ABC):
         number = trainer.fit_loop.epoch_loop.batch_progress.current.ready
         key = seed_from("augment", self.seed, trainer.current_epoch, number, trainer.global_rank)
         generator = torch.Generator(images.device).manual_seed(key)
-        return augment(images, generator, self.brightness, self.shift, self.noise), labels
+        strengths = (self.brightness, self.shift, self.noise, self.crop, self.flip)
+        return augment(images, generator, *strengths), labels
 
     def _eval(self, split: Split) -> BatchLoader:
         rank, world = self._place()

@@ -13,6 +13,7 @@ from blurnet.attacks.blackbox import PatchRandomSearch, Square
 from blurnet.attacks.compose import Transfer
 from blurnet.attacks.gradient import PGD
 from blurnet.attacks.hard_label import HardLabel
+from blurnet.attacks.held_out import HeldOutPatch
 from blurnet.attacks.lavan import LaVAN
 from blurnet.attacks.location import BestLocation
 from blurnet.attacks.low_frequency import LowFrequency
@@ -44,6 +45,8 @@ class Options:
         seed: of every attack.
         source: another model, better an undefended one, for transfer; used by attacks that know how.
         source_name: how reports call it.
+        held_out: images (M, 3, H, W) and labels (M,) that are not attacked, on which the universal patch is made.
+        held_out_name: how reports call them.
         views: other callables with the model's values and another gradient, used by attacks that know how.
 
     Raises:
@@ -60,6 +63,8 @@ class Options:
     seed: int = 0
     source: nn.Module | None = field(default=None, repr=False)
     source_name: str = ""
+    held_out: tuple[Tensor, Tensor] | None = field(default=None, repr=False, compare=False)
+    held_out_name: str = ""
     views: tuple[nn.Module, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
@@ -112,6 +117,7 @@ class Entry(NamedTuple):
     text: str  #: for --help
     whole: bool = False  #: attacks the whole image within eps, not a patch
     steps: Callable[[Options], int] | None = None  #: its number of steps, where they can be varied
+    blind: bool = False  #: takes no gradient of the evaluated model
 
 
 def _autopatch(o: Options) -> Attack:
@@ -133,6 +139,14 @@ def _transfer(o: Options) -> Attack:
     attack: Attack = PatchPGD(mask=o.where(), steps=o.gradient_steps, restarts=o.restarts, stop=False, seed=o.seed)
     attack = attack if o.area is None else BestLocation(attack, area=o.area, shortlist=10, seed=o.seed)
     return Transfer(attack, o.source, o.source_name)
+
+
+def _universal_patch(o: Options) -> Attack:
+    if o.area is None:
+        raise ValueError("universal-patch: needs a patch that is free to be placed, not a mask")
+    if o.held_out is None:
+        raise ValueError("universal-patch: name data with --data; the patch is made on its val split")
+    return HeldOutPatch(*o.held_out, o.area, steps=o.gradient_steps, origin=o.held_out_name, seed=o.seed)
 
 
 def _low_frequency(o: Options) -> Attack:
@@ -170,11 +184,12 @@ ATTACKS: dict[str, Entry] = {
     "lavan": Entry(_lavan, "free noise at a random place on the border", steps=_gradient_steps),
     "patch-pgd": Entry(_patch_pgd, "gradient ascent at each image's own best place", steps=_gradient_steps),
     "low-frequency": Entry(_low_frequency, "noise of low frequency at the best place", steps=_gradient_steps),
-    "transfer": Entry(_transfer, "patch-pgd made on another model", steps=_gradient_steps),
-    "patch-search": Entry(_patch_search, "random search without gradients", steps=_queries),
-    "hard-label": Entry(_hard_label, "random search on answers alone", steps=_queries),
+    "transfer": Entry(_transfer, "patch-pgd made on another model", steps=_gradient_steps, blind=True),
+    "universal-patch": Entry(_universal_patch, "one patch made on held-out images", steps=_gradient_steps),
+    "patch-search": Entry(_patch_search, "random search without gradients", steps=_queries, blind=True),
+    "hard-label": Entry(_hard_label, "random search on answers alone", steps=_queries, blind=True),
     "pgd": Entry(_pgd, "the whole image, linf at most --eps", whole=True, steps=_gradient_steps),
-    "square": Entry(_square, "the whole image, linf, random search", whole=True, steps=_queries),
+    "square": Entry(_square, "the whole image, linf, random search", whole=True, steps=_queries, blind=True),
 }
 
 

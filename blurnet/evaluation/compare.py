@@ -9,6 +9,7 @@ from blurnet.checks import check_writable
 from blurnet.evaluation.document import bar, document, said
 from blurnet.evaluation.markup import Markup, element, join, table
 from blurnet.evaluation.reading import read_report
+from blurnet.zoo.describe import call
 from blurnet.zoo.files import write_atomic
 
 Rate = dict[str, Any]
@@ -87,11 +88,16 @@ def _rates(report: dict[str, Any]) -> list[tuple[str, Rate]]:
 
 
 def _names(reports: Sequence[dict[str, Any]]) -> list[str]:
-    """The models' names, numbered where they repeat."""
-    names = [str(report["model"]["name"]) for report in reports]
+    """The models' names with what was put in front of them, numbered where they repeat."""
+    names = [_name(report) for report in reports]
     return [
         name if names.count(name) == 1 else f"{name} ({names[: i + 1].count(name)})" for i, name in enumerate(names)
     ]
+
+
+def _name(report: dict[str, Any]) -> str:
+    added = [call(part["name"], part["args"]) for part in (report["defenses"] or {}).get("added", ())]
+    return " behind ".join(filter(None, [str(report["model"]["name"]), ", ".join(added)]))
 
 
 def _markdown(names: Sequence[str], rows: Sequence[Line], notes: Sequence[str]) -> str:

@@ -44,13 +44,9 @@ def page(report: Mapping[str, Any], rows: Rows = (), plots: Mapping[str, bytes] 
 def _header(report: Mapping[str, Any]) -> Markup:
     model, images = report["model"], report.get("per_image")
     title = element("h1", f"Robustness of {model['name']}")
-    head = element("header", element("p", "blurnet evaluation", class_="eyebrow"), title, _adaptive(report))
+    notes = [element("p", report[part]["note"]) for part in ("defenses", "adaptive") if report.get(part)]
+    head = element("header", element("p", "blurnet evaluation", class_="eyebrow"), title, *notes)
     return join(head, headline(images) if images else None, _tiles(report))
-
-
-def _adaptive(report: Mapping[str, Any]) -> Markup | None:
-    found = report.get("adaptive")
-    return element("p", found["note"]) if found else None
 
 
 def _tiles(report: Mapping[str, Any]) -> Markup:

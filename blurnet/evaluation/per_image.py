@@ -16,7 +16,7 @@ from blurnet.evaluation.judge import SingleAttack, judge, stages_of
 from blurnet.evaluation.pool import Pool
 from blurnet.evaluation.shards import ShardStore, ShardWork, content, joined
 from blurnet.evaluation.threats import Threat
-from blurnet.transforms.base import transforms_of
+from blurnet.transforms.base import reset_transforms
 
 
 class Point(NamedTuple):
@@ -148,8 +148,7 @@ class PerImage(pl.LightningModule):
         for module in held:
             module.to(self.device).eval()
         # Random defenses begin anew, so that a shard does not depend on what its process did before.
-        for transform in [t for module in (self.attacked, *held) for t in transforms_of(module)]:
-            transform.reset()
+        reset_transforms(self.attacked, *held)
         x, y = images.to(self.device), labels.to(self.device)
         try:
             work, adversarial = judge(self.net, self.attacked, campaign.attack, campaign.threat, x, y)

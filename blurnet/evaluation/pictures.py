@@ -26,6 +26,7 @@ from blurnet.evaluation.results import AttackResult
 from blurnet.evaluation.robustness import Robustness
 from blurnet.evaluation.store import TargetWork
 from blurnet.spectra import log_spectrum, radial_energy
+from blurnet.transforms.base import reset_transforms
 
 #: Spectra are means over at most so many victims.
 MOST = 64
@@ -43,6 +44,7 @@ def draw_pictures(folder: Path, robustness: Robustness) -> list[Path]:
     result = results[0]
     work = robustness.store.load(robustness.names[0], result.worst.target)
     clean, net = victims.images.cpu(), robustness.net.cpu()
+    reset_transforms(net)
     pair = (clean[:MOST], work.adversarial[:MOST])
     goal = target_name(result.worst.target, victims.classes)
     title = f"{result.name}, worst target: {goal}"

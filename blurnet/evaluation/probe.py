@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from blurnet.layers.insert import Inserted, first_conv
+from blurnet.transforms.base import Transform
 
 
 class FirstLayer(NamedTuple):
@@ -25,16 +26,16 @@ class FirstLayer(NamedTuple):
 def first_layer(net: nn.Module, images: Tensor) -> FirstLayer:
     """The first layer's maps for images (N, 3, H, W) in [0, 1].
 
-    With modules inserted at a layer, the maps that enter and leave them. With a defense in front of the net (child
-    "net" of a Sequential, see :func:`blurnet.zoo.build.build`), the first convolution's maps without and with it.
-    Otherwise the maps of the first convolution.
+    With modules inserted at a layer, the maps that enter and leave them. With defenses in front of the net (see
+    :func:`blurnet.zoo.build.build` and :func:`blurnet.transforms.base.defend`), the first convolution's maps without
+    and with them. Otherwise the maps of the first convolution.
     """
     for name, module in net.named_modules():
         if isinstance(module, Inserted):
             before, after = _around(net, module, images)
             if before.ndim == 4 and before.shape == after.shape:
                 return _layer(f"{name}.base", before, after)
-    inner = net.get_submodule("net") if isinstance(net, nn.Sequential) and hasattr(net, "net") else net
+    inner = _undefended(net)
     name = first_conv(inner)
     conv = inner.get_submodule(name)
     (before,) = _record(inner, images, output_of(conv))
@@ -42,6 +43,13 @@ def first_layer(net: nn.Module, images: Tensor) -> FirstLayer:
         return FirstLayer(name, before, None)
     (after,) = _record(net, images, output_of(conv))
     return _layer(name, before, after)
+
+
+def _undefended(net: nn.Module) -> nn.Module:
+    """The net behind the defenses in front of it; itself where it has none."""
+    while isinstance(net, nn.Sequential) and len(net) and (hasattr(net, "net") or isinstance(net[0], Transform)):
+        net = net[-1]
+    return net
 
 
 Hook = Callable[[list[Tensor]], Any]

@@ -11,8 +11,8 @@ FORMATS = (1, 2)
 #: What every report has, whatever its format.
 NEEDED = {"blurnet": str, "versions": dict, "command": str, "model": dict, "attacks": list}
 
-#: What format 1 lacked, with what it meant.
-LATER: dict[str, Any] = {"per_image": None, "adaptive": None, "flags": []}
+#: What earlier reports lacked, with what it meant.
+LATER: dict[str, Any] = {"per_image": None, "adaptive": None, "flags": [], "defenses": None}
 
 
 def read_report(path: str | os.PathLike[str]) -> dict[str, Any]:

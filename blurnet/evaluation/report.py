@@ -1,7 +1,8 @@
 """The report: one JSON for programs, one Markdown for people, one line of JSON for each attacked image.
 
-``report.json`` has "format" 2. Format 1 lacked "per_image", "adaptive", "sanity" and flags; all that it had is
-where it was, so that :func:`blurnet.evaluation.reading.read_report` reads both.
+``report.json`` has "format" 2. Format 1 lacked "per_image", "adaptive", "sanity" and flags, and earlier reports of
+either lack "defenses"; all that they had is where it was, so that :func:`blurnet.evaluation.reading.read_report` reads
+them all.
 """
 
 import json
@@ -39,6 +40,7 @@ class Subject:
     data: str | None  #: of the clean test set
     mask: str
     adaptive: dict[str, Any] | None = None  #: which gradient the attacks saw, see :func:`adaptive_part`
+    defenses: dict[str, Any] | None = None  #: see :func:`blurnet.evaluation.defenses.defenses_part`
 
 
 def adaptive_part(used: bool, transforms: Sequence[str]) -> dict[str, Any]:
@@ -91,6 +93,7 @@ def build_report(
         "victims": {"name": victims.name, "n": len(victims.labels), "mask": subject.mask} if victims else None,
         "clean": {"accuracy": results.clean.as_dict()} if results.clean else None,
         "victims_clean": {"accuracy": results.victims_clean.as_dict()} if results.victims_clean else None,
+        "defenses": subject.defenses,
         "adaptive": subject.adaptive,
         "per_image": images_part(*images) if images else None,
         "attacks": [_attack(result, classes) for result in white_box],

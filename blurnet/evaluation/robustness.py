@@ -20,6 +20,7 @@ from blurnet.evaluation.results import AttackResult, Results
 from blurnet.evaluation.store import Store, TargetWork
 from blurnet.evaluation.tally import Tally
 from blurnet.stats import Rate
+from blurnet.transforms.base import reset_transforms
 from blurnet.zoo.files import write_atomic
 
 Batch = int | Sequence[Tensor]
@@ -86,6 +87,7 @@ class Robustness(pl.LightningModule):
         self.accuracy.reset()
         for tally in self.tallies:
             tally.reset()
+        reset_transforms(self.net)
         if self.victims is not None:
             confidence, prediction = self.predict(self.victims.images.to(self.device))
             self.before, self.before_confidence = prediction.cpu(), confidence.cpu()
@@ -144,6 +146,8 @@ class Robustness(pl.LightningModule):
         campaign, victims = self.campaigns[number], self._attacked_victims()
         images, labels = victims.images.to(self.device), victims.labels.to(self.device)
         source = self.attacked if campaign.source is None else campaign.source.to(self.device).eval()
+        # Random defenses begin anew, so that a target does not depend on what its process did before.
+        reset_transforms(self.net, source)
         with attacking(source):  # outside inference mode, which Trainer.test switches on
             found = campaign.attack.against(source, images.clone(), labels.clone(), targets)
         for target, adversarial, noise in zip(targets, found.adversarial, found.noise, strict=True):
@@ -193,6 +197,7 @@ def check_victims(net: nn.Module, victims: Victims, campaigns: Sequence[Campaign
     """Prediction and confidence (N,) of the unattacked victims; raises where anything does not fit."""
     check_images(victims.images, name="victims")
     check_labels(victims.labels, n=len(victims.images), classes=len(victims.classes), name="victims' labels")
+    reset_transforms(net)
     with torch.no_grad():
         logits = net(victims.images.to(next(net.parameters(), victims.images).device))
     check_logits(logits, n=len(victims.images))

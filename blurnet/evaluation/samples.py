@@ -41,7 +41,7 @@ def sample_header(report: dict[str, Any], robustness: Robustness, outcomes: tupl
         {"name": _title(c), "repr": repr(c.attack), "seed": getattr(c.attack, "seed", None), "threat": "shared noise"}
         for c in robustness.campaigns
     ]
-    kept = {key: report[key] for key in ("format", "blurnet", "versions", "command", "adaptive")}
+    kept = {key: report[key] for key in ("format", "blurnet", "versions", "command", "defenses", "adaptive")}
     model = {key: report["model"][key] for key in ("name", "sha256")}
     return {"header": True, **kept, "model": model, "attacks": [*campaign_header(outcomes), *universal]}
 

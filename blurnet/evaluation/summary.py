@@ -21,6 +21,8 @@ def markdown(report: dict[str, Any]) -> str:
         accuracy = percent(report["victims_clean"]["accuracy"])
         lines.append(f"- accuracy on the victims ({victims['name']}, mask {victims['mask']}): {accuracy}")
     lines.append(f"- parameters: {model['parameters']:,}; weights sha256 `{model['sha256'][:16]}`")
+    if report.get("defenses"):
+        lines.append(f"- {report['defenses']['note']}")
     if report.get("adaptive"):
         lines.append(f"- {report['adaptive']['note']}")
     lines += ["", *_flag_lines(report)]

@@ -1,6 +1,7 @@
 """The LightningModule that trains a net with its defenses."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -17,7 +18,8 @@ from blurnet.training.adversarial import FastTraining
 from blurnet.training.guard import OverfittingGuard
 from blurnet.training.objectives import ObjectiveSpec, make_objective
 from blurnet.training.optimizers import OptimizerName, ScheduleName, check_warmup, make_optimizer, make_schedule
-from blurnet.zoo.build import build
+from blurnet.zoo.build import NETS, build
+from blurnet.zoo.models import model_folder
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
 
 Batch = tuple[Tensor, Tensor]
@@ -38,7 +40,8 @@ class Classifier(pl.LightningModule):
             input) and its arguments.
         objective: what is minimised, by name, with its arguments; see
             :data:`~blurnet.training.objectives.OBJECTIVES`. None is natural training.
-        weights: a local .safetensors file to start from. It holds the plain net: defenses are inserted afterwards.
+        weights: what to start from, the plain net's: defenses are inserted afterwards. A local .safetensors file, the
+            name of a shipped model (nets of this package), or a name of the library's, such as "DEFAULT" (its nets).
         optimizer: "sgd" (Nesterov), "adam" or "adadelta".
         lr: learning rate; the highest one of a one-cycle or cosine schedule.
         weight_decay: L2 weight decay.
@@ -76,7 +79,7 @@ class Classifier(pl.LightningModule):
         self.objective_spec = objective or ObjectiveSpec()
         self.objective = make_objective(self.objective_spec, label_smoothing)
         self.weights = weights
-        self.net = build(self.spec, weights)
+        self.net = build(self.spec, _start(weights, net))
         self.optimizer_settings = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
         self.optimizer_name: OptimizerName = optimizer
         self.schedule_name: ScheduleName = schedule
@@ -158,3 +161,10 @@ class Classifier(pl.LightningModule):
         if schedule is None:
             return optimizer
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _start(weights: str | None, net: str) -> str | None:
+    """The file of a shipped model, where the weights of a net of this package are given by a model's name."""
+    if weights is None or net not in NETS or Path(weights).suffix:
+        return weights
+    return str(model_folder(weights) / "model.safetensors")

@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -11,8 +10,11 @@ from blurnet.data.sign_data import SignData
 from blurnet.stats import Rate
 from blurnet.training.classifier import Classifier
 from blurnet.zoo.card import Card, Percent
+from blurnet.zoo.describe import call, phrases
 from blurnet.zoo.models import save_model
-from blurnet.zoo.spec import DefenseSpec
+
+#: What a training attack may change, and how long it works.
+COST = ("radius", "area", "steps")
 
 
 def export_model(
@@ -47,9 +49,10 @@ def export_model(
         data=_describe(data),
         seed=seed,
         command=command,
-        lineage=f"fine-tuned from {Path(classifier.weights).name}" if classifier.weights else "from scratch",
+        lineage=f"fine-tuned from {_source(Path(classifier.weights))}" if classifier.weights else "from scratch",
         clean=Percent(**accuracy.as_dict()),  # type: ignore[arg-type]
         clean_set=f"test split of {_data_name(data)}",
+        objective=_objective(classifier),
         training_seconds=None if seconds is None else round(seconds, 1),
     )
     net = classifier.net.to(memory_format=torch.contiguous_format)
@@ -73,28 +76,21 @@ def _defense(classifier: Classifier, data: SignData) -> str:
     return "+".join(dict.fromkeys(names)) or "none"
 
 
+def _source(weights: Path) -> str:
+    """Whose weights a file holds: every model's file has the same name, so its folder says it."""
+    return weights.absolute().parent.name if weights.name == "model.safetensors" else weights.name
+
+
+def _objective(classifier: Classifier) -> str:
+    """The objective with its settings, those that decide its cost even where they are the defaults."""
+    told = {name: vars(classifier.objective)[name] for name in COST if name in vars(classifier.objective)}
+    return call(classifier.objective_spec.name, told | classifier.objective_spec.args)
+
+
 def _title(classifier: Classifier, data: SignData) -> str:
-    parts = _phrases(classifier.spec.defenses)
+    parts = phrases(classifier.spec.defenses)
     if classifier.objective_spec.name != "natural":
-        parts.append(f"{classifier.objective_spec.name}({_arguments(classifier.objective_spec.args)}) training")
+        parts.append(f"{_objective(classifier)} training")
     if data.noise > 0:
         parts.append(f"gaussian noise augmentation {data.noise:g}")
     return f"{classifier.spec.net} with {' and '.join(parts) or 'no defense'}"
-
-
-def _phrases(defenses: list[DefenseSpec]) -> list[str]:
-    """A phrase for each defense; a block that stands in many places is told once."""
-    alike: dict[str, list[DefenseSpec]] = {}
-    for defense in defenses:
-        arguments = {name: value for name, value in defense.args.items() if name != "channels"}
-        alike.setdefault(f"{defense.name}({_arguments(arguments)})", []).append(defense)
-    return [_phrase(same[0]) if len(same) == 1 else f"{text} at {len(same)} places" for text, same in alike.items()]
-
-
-def _phrase(defense: DefenseSpec) -> str:
-    place = f"after {defense.after}" if defense.after else f"before {defense.before}" if defense.before else "on input"
-    return f"{defense.name}({_arguments(defense.args)}) {place}"
-
-
-def _arguments(args: dict[str, Any]) -> str:
-    return ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in args.items())

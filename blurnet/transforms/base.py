@@ -148,6 +148,12 @@ def transforms_of(model: nn.Module) -> list[Transform]:
     return [m for m in model.modules() if isinstance(m, Transform) and not isinstance(m, Pipeline)]
 
 
+def reset_transforms(*models: nn.Module) -> None:
+    """Begin the random sequence of every transformation in these models anew, so that what follows repeats."""
+    for transform in [stage for model in models for stage in transforms_of(model)]:
+        transform.reset()
+
+
 def defend(model: nn.Module, *transforms: Transform) -> nn.Sequential:
     """A model behind transformations: ``Sequential(*transforms, model)``, which shares the model's parameters.
 

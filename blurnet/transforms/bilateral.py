@@ -10,7 +10,7 @@ from torch import Tensor
 from blurnet.checks import check_odd
 from blurnet.transforms.base import Transform
 from blurnet.transforms.common import by_blocks, prepare, reflect, rounded_into_range
-from blurnet.transforms.pairs import Shift, add_pair, exponential, half_plane, squared_distance
+from blurnet.transforms.pairs import Shift, add_pair, half_plane, halvings, squared_distance
 
 BilateralRule = Literal["scikit-image", "opencv"]
 
@@ -48,10 +48,12 @@ def bilateral(
     Source: Tomasi & Manduchi 1998; Naseer et al. 2019, Table 1 (BF, window 5, scikit-image); Xu et al. 2018 (OpenCV).
     """
     _check(window, sigma_color, sigma_spatial, rule)
-    images = prepare(x)
+    images = prepare(x, values=False)
     return by_blocks(
-        lambda part: rounded_into_range(_filtered(part, window, sigma_color, sigma_spatial, rule), x.dtype), images
-    )
+        lambda part: rounded_into_range(_filtered(part, window, sigma_color, sigma_spatial, rule), images.dtype),
+        images,
+        2**19,
+    ).to(x.dtype)
 
 
 class Bilateral(Transform):
@@ -83,30 +85,31 @@ class Bilateral(Transform):
 def _filtered(x: Tensor, window: int, sigma_color: float | None, sigma_spatial: float, rule: str) -> Tensor:
     radius = window // 2
     spatial = _spatial(window, sigma_spatial, rule)
-    padded = F.pad(x, (radius,) * 4) if rule == "scikit-image" else reflect(x, radius)
-    decay = _decay(x, sigma_color, rule)
+    unit = _unit(x, sigma_color, rule)
+    scaled = x * unit
+    padded = F.pad(scaled, (radius,) * 4) if rule == "scikit-image" else reflect(scaled, radius)
 
     def weight(near: Tensor, far: Tensor) -> Tensor:
         if rule == "opencv":
-            return exponential((near - far).abs().sum(1, keepdim=True).square().mul(decay))
-        return exponential(squared_distance(near, far).mul(decay))
+            return halvings((near - far).abs().sum(1, keepdim=True).square())
+        return halvings(squared_distance(near, far))
 
-    mean = (x * spatial[0, 0], torch.full_like(x[:, :1], spatial[0, 0]))
+    mean = (scaled * spatial[0, 0], torch.full_like(x[:, :1], spatial[0, 0]))
     for down, across in half_plane(radius):
         shift = Shift(down, across, spatial.get((down, across), 0.0), spatial.get((-down, -across), 0.0))
         add_pair(mean, padded, radius, shift, weight, 0)
     flat = x.amax((1, 2, 3), keepdim=True) == x.amin((1, 2, 3), keepdim=True)
-    return torch.where(flat, x, mean[0] / mean[1])
+    return torch.where(flat, x, mean[0] / (mean[1] * unit))
 
 
-def _decay(x: Tensor, sigma_color: float | None, rule: str) -> Tensor:
-    """The factor of the squared distance in the exponent, (N, 1, 1, 1), below 0."""
+def _unit(x: Tensor, sigma_color: float | None, rule: str) -> Tensor:
+    """The factor of the pixels, (N, 1, 1, 1), after which their squared distance is the power of 1/2 they weigh."""
     share = x.shape[1] if rule == "scikit-image" else 1
     if sigma_color is not None:
-        return x.new_full((1, 1, 1, 1), -0.5 / (sigma_color * share) ** 2)
-    variance = x.var((1, 2, 3), correction=0, keepdim=True)
+        return x.new_full((1, 1, 1, 1), math.sqrt(0.5 / math.log(2)) / (sigma_color * share))
+    variance = (x - x.mean((1, 2, 3), keepdim=True)).square().mean((1, 2, 3), keepdim=True)  # faster than var()
     # An image of one value has none, and is returned as it is.
-    return -0.5 / (torch.where(variance > 0, variance, 1.0) * share**2)
+    return math.sqrt(0.5 / math.log(2)) / (torch.where(variance > 0, variance, 1.0).sqrt() * share)
 
 
 def _spatial(window: int, sigma: float, rule: str) -> dict[tuple[int, int], float]:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from blurnet.bpda import bpda
 from blurnet.transforms.base import Transform
-from blurnet.transforms.common import prepare
+from blurnet.transforms.common import fill_blocks, prepare
 
 BitRule = Literal["squeeze", "truncate", "quantize"]
 
@@ -36,7 +36,8 @@ def bit_depth(x: Tensor, bits: int = 3, rule: BitRule = "squeeze") -> Tensor:
     Source: Xu et al. 2018, "Feature Squeezing"; Athalye et al. 2018; Guo et al. 2018; Naseer et al. 2019 (BR).
     """
     _check(bits, rule)
-    value = _reduced(prepare(x).detach(), bits, rule).to(x.dtype)
+    images = prepare(x, values=False).detach()
+    value = fill_blocks(lambda part, out: _reduced(part, bits, rule, out), images).to(x.dtype)
     return bpda(value, x) if x.requires_grad and torch.is_grad_enabled() else value
 
 
@@ -63,14 +64,14 @@ class BitDepth(Transform):
         return f"bits={self.bits}, rule={self.rule!r}"
 
 
-def _reduced(x: Tensor, bits: int, rule: str) -> Tensor:
+def _reduced(x: Tensor, bits: int, rule: str, out: Tensor) -> Tensor:
     if rule == "truncate":
         step = 2 ** (8 - bits)
         # k / 255 * 255 is k again in single and double precision, for every k: the floor is safe.
-        kept: Tensor = (x * 255).floor_().div_(step).floor_().mul_(step).div_(255)
+        kept: Tensor = torch.mul(x, 255, out=out).floor_().div_(step).floor_().mul_(step).div_(255)
         return kept
     steps = 2**bits - int(rule == "squeeze")
-    reduced: Tensor = (x * steps).round_().div_(steps)
+    reduced: Tensor = torch.mul(x, steps, out=out).round_().div_(steps)
     return reduced
 
 

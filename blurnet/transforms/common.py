@@ -9,23 +9,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blurnet.bpda import bpda
-from blurnet.checks import check_images
+from blurnet.checks import check_form, check_images, check_range
 
 T = TypeVar("T")
+Block = Callable[[Tensor], Tensor]
 
 
-def prepare(x: Tensor, channels: int | None = None) -> Tensor:
+def prepare(x: Tensor, channels: int | None = None, values: bool = True) -> Tensor:
     """Check images and give them in the precision to work in: half types as float32, others as they are.
 
     Args:
         x: images (N, C, H, W) in [0, 1].
         channels: the only number of channels allowed; None allows any.
+        values: whether to check the pixels too; not needed before :func:`by_blocks`, which does it in the cache.
 
     Raises:
         TypeError, ValueError: as :func:`blurnet.checks.check_images`.
     """
     if not torch.compiler.is_compiling():
-        check_images(x, channels=channels)
+        (check_images if values else check_form)(x, channels=channels)
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
@@ -71,45 +73,69 @@ def reflect(x: Tensor, border: int) -> Tensor:
     return x
 
 
-def by_planes(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+def by_planes(function: Block, x: Tensor, numbers: int = 2**18) -> Tensor:
     """``function(x)`` for one that treats every channel alone: :func:`by_blocks` over planes (N C, 1, H, W)."""
-    return by_blocks(function, x.flatten(0, 1)[:, None], 2**17).view(x.shape)
+    return by_blocks(function, x.flatten(0, 1)[:, None], numbers).view(x.shape)
 
 
-def by_blocks(function: Callable[[Tensor], Tensor], x: Tensor, numbers: int = 2**18) -> Tensor:
+def by_blocks(function: Block, x: Tensor, numbers: int = 2**18, result: torch.Size | None = None) -> Tensor:
     """``function(x)``, on a CPU over slices of the batch small enough that temporaries stay in the cache.
 
     Args:
         function: treats every image alone.
-        x: (N, ...) of any shape.
-        numbers: how many values a slice may hold; it has one image at least.
+        x: images (N, ...) of any shape; each slice is checked to be in [0, 1].
+        numbers: how many values a slice may hold for each of torch's threads; it has one image at least.
+        result: shape of the result of one image, if it is not that of the image.
+
+    Raises:
+        ValueError: as :func:`blurnet.checks.check_range`.
     """
-    whole = not x.is_cpu or (x.requires_grad and torch.is_grad_enabled()) or torch.compiler.is_compiling()
-    count = max(1, numbers // x[0].numel())
-    if whole or len(x) <= count:
+    if torch.compiler.is_compiling():
         return function(x)
-    parts = x.split_with_sizes([min(count, len(x) - start) for start in range(0, len(x), count)])
+    if not x.is_cpu or (x.requires_grad and torch.is_grad_enabled()):
+        check_range(x)
+        return function(x)
 
-    def run(i: int) -> Tensor:
-        with torch.no_grad():  # threads begin with gradients on
-            return function(parts[i])
+    def fill(part: Tensor, target: Tensor) -> None:
+        target.copy_(function(part))
 
-    return torch.cat(side_by_side(run, len(parts)))
+    return fill_blocks(fill, x, numbers, result)
+
+
+def fill_blocks(
+    fill: Callable[[Tensor, Tensor], object], x: Tensor, numbers: int = 2**20, result: torch.Size | None = None
+) -> Tensor:
+    """:func:`by_blocks` for ``fill(images, target)``, which writes its result into ``target``; records no gradient."""
+    count = max(1, numbers * torch.get_num_threads() // x[0].numel())
+    count = count if x.is_cpu else len(x)
+    # Every thread works on every operation. Threads of Python's that take a slice each wait for its lock so often
+    # that they gain less.
+    out = x.new_empty(len(x), *(x.shape[1:] if result is None else result))
+    with torch.no_grad():
+        for start in range(0, len(x), count):
+            part = x[start : start + count]
+            check_range(part)
+            fill(part, out[start : start + count])
+    return out
 
 
 def side_by_side(function: Callable[[int], T], count: int) -> list[T]:
-    """``function`` of 0 to ``count - 1`` in Python threads that share torch's number of threads.
+    """``function`` of 0 to ``count - 1`` in Python threads that share torch's number of threads; no gradients.
 
-    For what works outside of Python's lock: libraries that take one image at a time, and torch itself, whose own
-    threads meet after every operation, which on a busy machine takes a thousand times as long as the operation.
+    For libraries that take one image at a time and work outside of Python's lock.
     """
-    threads = torch.get_num_threads()
+    threads, inference = torch.get_num_threads(), torch.is_inference_mode_enabled()
     workers = min(count, threads)
+
+    def run(i: int) -> T:
+        with torch.inference_mode(inference), torch.no_grad():  # threads begin with gradients on
+            return function(i)
+
     if workers == 1:
-        return [function(i) for i in range(count)]
+        return [run(i) for i in range(count)]
     # The setting holds for the worker alone, but is also what threads to come begin with: that is put back.
     with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
         try:
-            return list(pool.map(function, range(count)))
+            return list(pool.map(run, range(count)))
         finally:
             torch.set_num_threads(threads)

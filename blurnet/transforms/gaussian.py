@@ -2,7 +2,6 @@
 
 import math
 
-import torch
 from torch import Tensor
 
 from blurnet.transforms.base import Transform
@@ -30,8 +29,8 @@ def gaussian_filter(x: Tensor, sigma: float = 1.0, truncate: float = 4.0, window
     Source: Naseer et al. 2019, Table 1 (GF, window 5), run with scipy.
     """
     weights = _kernel(sigma, truncate, window)
-    images = prepare(x)
-    return by_planes(lambda part: rounded_into_range(_blurred(part, weights), x.dtype), images)
+    images = prepare(x, values=False)
+    return by_planes(lambda part: rounded_into_range(_blurred(part, weights), images.dtype), images).to(x.dtype)
 
 
 class Gaussian(Transform):
@@ -73,12 +72,8 @@ def _blurred(x: Tensor, weights: list[float]) -> Tensor:
     for dim in (-2, -1):
         size = x.shape[dim] - 2 * radius
         blurred = x.narrow(dim, radius, size) * weights[0]
-        pair = torch.empty_like(blurred)
         for i, weight in enumerate(weights[1:], 1):
-            if torch.is_grad_enabled() and x.requires_grad:
-                pair = x.narrow(dim, radius - i, size) + x.narrow(dim, radius + i, size)
-            else:
-                torch.add(x.narrow(dim, radius - i, size), x.narrow(dim, radius + i, size), out=pair)
-            blurred = blurred.add_(pair, alpha=weight)
+            blurred.add_(x.narrow(dim, radius - i, size), alpha=weight)
+            blurred.add_(x.narrow(dim, radius + i, size), alpha=weight)
         x = blurred
     return x

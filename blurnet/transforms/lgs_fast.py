@@ -10,7 +10,7 @@ from blurnet.transforms.lgs_settings import Settings, Windows
 from blurnet.transforms.stencils import GAIN, derivatives
 
 #: Pixels a chunk: on a CPU its maps stay in the cache that the cores share, on a GPU they stay small beside the batch.
-CPU_CHUNK, GPU_CHUNK = 2**21, 2**25
+CPU_CHUNK, GPU_CHUNK = 2**20, 2**25
 
 
 def lgs_fast(x: Tensor, settings: Settings, windows: Windows) -> Tensor:

@@ -28,12 +28,12 @@ def median(x: Tensor, size: int = 3) -> Tensor:
     Source: Xu et al. 2018, "Feature Squeezing", section 4.2; Naseer et al. 2019, Table 1 (MF, window 3).
     """
     check_odd(size, "median: size")
-    images = prepare(x)
+    images = prepare(x, values=size == 1)
     if size == 1:
         return x
     records = images.requires_grad and torch.is_grad_enabled()
     rule = _three if size == 3 else _chosen if records else _selected
-    return by_planes(lambda part: rule(part, size), images).to(x.dtype)
+    return by_planes(lambda part: rule(part, size), images, 2**17).to(x.dtype)
 
 
 class Median(Transform):

@@ -1,5 +1,6 @@
 """Non-local means: averages over pixels whose surroundings look alike."""
 
+import math
 from typing import Literal, get_args
 
 import torch
@@ -11,7 +12,7 @@ from blurnet.checks import check_odd
 from blurnet.transforms.base import Transform
 from blurnet.transforms.color import lab, rgb_of_lab
 from blurnet.transforms.common import by_blocks, prepare, reflect, rounded_into_range
-from blurnet.transforms.pairs import Shift, add_pair, exponential, half_plane, squared_distance
+from blurnet.transforms.pairs import Shift, add_pair, half_plane, squared_distance
 
 NonLocalRule = Literal["opencv", "scikit-image"]
 
@@ -47,11 +48,13 @@ def non_local_means(
     Source: Buades et al. 2005; Xu et al. 2018, "Feature Squeezing" (OpenCV).
     """
     _check(search, patch, strength, rule)
-    images = prepare(x)
+    images = prepare(x, values=False)
     if rule == "opencv" and x.shape[1] not in (1, 3):
         raise ValueError(f"non-local means: OpenCV's rule takes 1 or 3 channels, got {tuple(x.shape)}")
     function = _opencv if rule == "opencv" else _scikit_image
-    return by_blocks(lambda part: rounded_into_range(function(part, search // 2, patch, strength), x.dtype), images)
+    return by_blocks(
+        lambda part: rounded_into_range(function(part, search // 2, patch, strength), images.dtype), images, 2**19
+    ).to(x.dtype)
 
 
 class NonLocalMeans(Transform):
@@ -95,11 +98,14 @@ def _means(x: Tensor, radius: int, box: tuple[int, int], scale: float, least: fl
     """Means with weights exp(-(sum of squared differences over the patch) / scale), 0 where below ``least``."""
     halo = max(-box[0], box[1])
     margin = radius + halo
+    # In these units the distance is the power of 1/2 that a pixel weighs.
+    unit, longest = math.sqrt(1 / (scale * math.log(2))), -math.log2(least)
+    x = x * unit
     padded = reflect(x, margin)
 
     def weight(near: Tensor, far: Tensor) -> Tensor:
         distance = _box_sum(_box_sum(squared_distance(near, far), box, halo, -2), box, halo, -1)
-        return F.threshold(exponential(distance.mul_(-1 / scale)), least, 0.0)
+        return F.threshold(distance.neg_(), -longest, -math.inf).exp2_()
 
     def weight_again(near: Tensor, far: Tensor) -> Tensor:
         again: Tensor = checkpoint(weight, near, far, use_reentrant=False, preserve_rng_state=False)
@@ -109,15 +115,16 @@ def _means(x: Tensor, radius: int, box: tuple[int, int], scale: float, least: fl
     mean = (x.clone(), torch.ones_like(x[:, :1]))
     for down, across in half_plane(radius):
         add_pair(mean, padded, margin, Shift(down, across), weight_again if records else weight, halo)
-    return mean[0] / mean[1]
+    return mean[0] / (mean[1] * unit)
 
 
 def _box_sum(x: Tensor, box: tuple[int, int], halo: int, dim: int) -> Tensor:
     """Sums over the places ``box`` (first, last) around each one, along one dimension, without the ``halo``."""
     size = x.shape[dim] - 2 * halo
     total = x.narrow(dim, halo + box[0], size)
-    for place in range(box[0] + 1, box[1] + 1):
-        total = total + x.narrow(dim, halo + place, size)
+    for i, place in enumerate(range(box[0] + 1, box[1] + 1)):
+        part = x.narrow(dim, halo + place, size)
+        total = total.add_(part) if i else total + part
     return total
 
 

@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blurnet.checks import check_range
 from blurnet.transforms.base import Transform
-from blurnet.transforms.common import prepare
+from blurnet.transforms.common import fill_blocks, prepare
 
 Interpolation = Literal["nearest", "bilinear"]
 
@@ -36,12 +37,24 @@ def resize_pad(
     Raises:
         TypeError, ValueError: bad images, or an image that leaves the canvas.
     """
-    images = prepare(x)
+    images = prepare(x, values=False)
     below, beside = (canvas[i] - size[i] - corner[i] for i in (0, 1))
     if min(*size, *(corner[i] + 1 for i in (0, 1)), below + 1, beside + 1) < 1:
         raise ValueError(f"resize_pad: an image of {size} at {corner} leaves the canvas of {canvas}")
-    resized = F.interpolate(images, size, mode=interpolation)
-    return F.pad(resized, (corner[1], beside, corner[0], below), value=value).to(x.dtype)
+
+    if torch.compiler.is_compiling() or (images.requires_grad and torch.is_grad_enabled()):
+        if not torch.compiler.is_compiling():
+            check_range(images)
+        resized = F.interpolate(images, size, mode=interpolation)
+        return F.pad(resized, (corner[1], beside, corner[0], below), value=value).to(x.dtype)
+    rows, columns = (slice(corner[i], corner[i] + size[i]) for i in (0, 1))
+
+    def paste(part: Tensor, target: Tensor) -> None:
+        target[..., : rows.start, :], target[..., rows.stop :, :] = value, value
+        target[..., : columns.start], target[..., columns.stop :] = value, value
+        target[..., rows, columns] = F.interpolate(part, size, mode=interpolation)
+
+    return fill_blocks(paste, images, result=torch.Size((x.shape[1], *canvas))).to(x.dtype)
 
 
 class RandomResizePad(Transform):

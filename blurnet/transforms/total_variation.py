@@ -40,10 +40,10 @@ def total_variation_min(
     Source: Goldstein & Osher 2009; Naseer et al. 2019, Table 1 (TVM, weights 10, 20, 30, scikit-image).
     """
     _check(weight, iterations, tolerance)
-    images = prepare(x)
+    images = prepare(x, values=False)
     if min(x.shape[-2:]) < 2:
         raise ValueError(f"total variation: expected at least 2 x 2 pixels, got {tuple(x.shape)}")
-    result = by_planes(lambda part: _bregman(part, weight, isotropic, iterations, tolerance), images)
+    result = by_planes(lambda part: _bregman(part, weight, isotropic, iterations, tolerance), images, 2**17)
     return rounded_into_range(result, x.dtype)
 
 
@@ -80,7 +80,7 @@ def masked_total_variation_min(
     Source: Guo et al. 2018, "Countering Adversarial Images using Input Transformations".
     """
     _check(weight, iterations, tolerance)
-    images = prepare(x)
+    images = prepare(x, values=False)
     if min(x.shape[-2:]) < 2 or sweeps < 1:
         raise ValueError(f"total variation: needs 2 x 2 pixels and a sweep, got {tuple(x.shape)} and {sweeps!r}")
     if kept.shape[1] != 1 and kept.shape[1:] != x.shape[1:]:
@@ -89,10 +89,10 @@ def masked_total_variation_min(
     kept = kept.to(images)
     return by_blocks(
         lambda part: rounded_into_range(
-            _masked_bregman(part, kept, weight, isotropic, iterations, tolerance, sweeps), x.dtype
+            _masked_bregman(part, kept, weight, isotropic, iterations, tolerance, sweeps), images.dtype
         ),
         images,
-    )
+    ).to(x.dtype)
 
 
 class TotalVariationMin(Transform):
@@ -180,8 +180,8 @@ def _shrinkage(across: Tensor, down: Tensor, isotropic: bool) -> tuple[Tensor, T
         return across.clamp(-1, 1), down.clamp(-1, 1)
     # The tiny term keeps the slope of the root finite at 0.
     square = torch.addcmul(across.new_tensor(1e-20), across, across).addcmul_(down, down)
-    size = square.sqrt_() + 1
-    return across / size, down / size
+    share = (square.sqrt_() + 1).reciprocal_()
+    return across * share, down * share
 
 
 def _swept(rest: Tensor, stages: int = 3) -> Tensor:

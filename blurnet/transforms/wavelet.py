@@ -58,7 +58,7 @@ def wavelet_denoise(
     Source: Chang et al. 2000 (BayesShrink); Donoho & Johnstone 1994 (VisuShrink).
     """
     _check(method, mode, sigma, levels)
-    images = prepare(x, channels=3 if ycbcr else None)
+    images = prepare(x, channels=3 if ycbcr else None, values=False)
     filters = _filters(wavelet)
 
     def run(part: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def wavelet_denoise(
         values = (_scaled if ycbcr else _shrunk)(values, noise, filters, method, mode, levels)
         return (rgb_of_studio_ycbcr(values) if ycbcr else values).clamp(0, 1)
 
-    return by_blocks(run, images).to(x.dtype)
+    return by_blocks(run, images, 2**20).to(x.dtype)
 
 
 class Wavelet(Transform):

@@ -129,7 +129,8 @@ def make_transforms(defenses: Iterable[DefenseSpec]) -> tuple[Transform, ...]:
     for defense in defenses:
         if defense.name not in TRANSFORMS:
             there = ", ".join(sorted(TRANSFORMS))
-            raise ValueError(f"{defense.name!r} is no input transformation; there are: {there}")
+            why = " but a layer, which stands in a net when it is trained" if defense.name in LAYERS else ""
+            raise ValueError(f"{defense.name!r} is no input transformation{why}; there are: {there}")
         if defense.after or defense.before:
             raise ValueError(f"defense {defense.name!r} takes images: leave out after and before, got {defense}")
         constructor = TRANSFORMS[defense.name]

@@ -5,7 +5,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from blurnet.zoo.spec import FORMAT, drop_format
+from blurnet.zoo.describe import describe_defenses
+from blurnet.zoo.spec import FORMAT, DefenseSpec, drop_format
 from blurnet.zoo.strict import from_dict, parse_json
 
 
@@ -99,8 +100,10 @@ class Card:
         per_image: robust accuracy under attacks on single images, one entry an attack.
         flags: names of the sanity checks that failed; None where they were not run.
         evaluate_command: repeats the measurements. training_seconds: wall clock of the training.
+        objective: what the training minimised, with its settings: "pgd(radius=0.0313725, steps=7)".
         published: figures to compare with. notes: what a user should know.
-        name, net, classes, parameters, sha256: filled in by ``save_model`` from what it writes.
+        defenses, name, net, classes, parameters, sha256: filled in by ``save_model`` from what it writes. Cards of
+            earlier versions state no defenses; ``load_model`` takes them from the spec.
     """
 
     title: str
@@ -118,6 +121,8 @@ class Card:
     flags: list[str] | None = None
     evaluate_command: str = ""
     training_seconds: float | None = None
+    objective: str = "natural"
+    defenses: list[DefenseSpec] | None = None
     published: Published | None = None
     notes: list[str] = field(default_factory=list)
     name: str = ""
@@ -145,10 +150,13 @@ class Card:
         Of several targeted RP2 attacks the one with the highest average counts; figures that the report lacks stay.
 
         Raises:
-            ValueError: the report is about other weights.
+            ValueError: the report is about other weights, or about the model behind further defenses.
         """
         if report["model"]["sha256"] != self.sha256:
             raise ValueError(f"the report is about weights {report['model']['sha256']}, the card {self.sha256}")
+        if added := (report.get("defenses") or {}).get("added"):
+            front = describe_defenses([from_dict(DefenseSpec, part, "report: defenses") for part in added])
+            raise ValueError(f"the report is about the model behind {front}; the card, about the model as it is")
         changes: dict[str, Any] = {"evaluate_command": report["command"]}
         if report["clean"]:
             changes["clean"] = from_dict(Percent, report["clean"]["accuracy"], "report: clean accuracy")

@@ -21,6 +21,7 @@ from blurnet.checks import check_writable
 from blurnet.nets.vision import count_parameters
 from blurnet.zoo.build import build
 from blurnet.zoo.card import Card
+from blurnet.zoo.describe import describe_defenses
 from blurnet.zoo.files import load_weights, save_weights, write_atomic
 from blurnet.zoo.hub import MODEL_FILES, PREFIX, hub_folder
 from blurnet.zoo.readme import render_readme
@@ -70,13 +71,17 @@ def load_model(name: str | os.PathLike[str], device: torch.device | str = "cpu")
         ValueError: no such model (lists what exists), or files that are damaged, incomplete or do not belong
             together.
     """
-    folder = _folder(name)
+    folder = model_folder(name)
     card, spec = _read_card(folder), _read(folder, "spec.json", ModelSpec.from_json)
     if (card.net, card.classes) != (spec.net, len(spec.classes)):
         stated, built = f"{card.net} with {card.classes} classes", f"{spec.net} with {len(spec.classes)}"
         raise ValueError(f"{folder}: the card is of {stated}, the spec of {built}")
     with torch.random.fork_rng(devices=[]):  # building draws weights that are replaced at once
         net = build(spec)
+    if card.defenses not in (None, spec.defenses):
+        stated, built = describe_defenses(card.defenses or []), describe_defenses(spec.defenses)
+        raise ValueError(f"{folder}: the card is of a model with the defenses {stated}, the spec of {built}")
+    card = dataclasses.replace(card, defenses=spec.defenses)
     load_weights(net, folder / "model.safetensors", card.sha256)
     vars(net).update(classes=tuple(spec.classes), card=card, spec=spec)
     return net.eval().to(device)
@@ -114,6 +119,7 @@ def save_model(
         sha256 = save_weights(net, new / "model.safetensors")
         card = dataclasses.replace(
             card,
+            defenses=spec.defenses,
             name=target.name,
             net=spec.net,
             classes=len(spec.classes),
@@ -146,7 +152,7 @@ def add_report(folder: str | os.PathLike[str], report: dict[str, Any], **changes
     Raises:
         ValueError: the report is about other weights, or ``folder`` holds no model.
     """
-    place = _folder(folder)
+    place = model_folder(folder)
     card = dataclasses.replace(_read_card(place).with_report(report), **changes)
     _write_card(place, card, report)
     return card
@@ -159,7 +165,7 @@ def _write_card(folder: Path, card: Card, report: dict[str, Any] | None) -> None
     write_atomic(folder / "card.json", card.to_json())
 
 
-def _folder(name: str | os.PathLike[str]) -> Path:
+def model_folder(name: str | os.PathLike[str]) -> Path:
     """The folder of a model given by name, by place on the Hub, or by path, in this order."""
     text = os.fspath(name)
     if text.startswith(PREFIX):

@@ -5,9 +5,8 @@ from typing import NamedTuple
 import pytest
 import torch
 import torch.nn.functional as F
+from drawn import CLASSES, SIZE, drawing
 from torch import Tensor, nn
-
-CLASSES, SIZE = 5, 16
 
 
 class Problem(NamedTuple):
@@ -22,11 +21,7 @@ class Problem(NamedTuple):
 @pytest.fixture(scope="session")
 def problem() -> Problem:
     g = torch.Generator().manual_seed(0)
-    templates = F.interpolate(torch.rand(CLASSES, 3, 4, 4, generator=g), SIZE)
-
-    def draw(labels: Tensor) -> Tensor:
-        return 0.25 + 0.2 * templates[labels] + 0.3 * torch.rand(len(labels), 3, SIZE, SIZE, generator=g)
-
+    draw = drawing(g)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         net = nn.Sequential(

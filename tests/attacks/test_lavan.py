@@ -58,10 +58,48 @@ def test_one_step_is_the_sign_of_the_logit_difference(problem):
     noise = start.clone().requires_grad_()
     z = net(torch.where(mask, noise, x))[0]
     (gradient,) = torch.autograd.grad(z[0] - z[y[0]], noise)
-    for sign, move in ((True, gradient.sign()), (False, gradient)):
-        out = LaVAN(0, mask, steps=1, lr=0.02, sign=sign)(net, x, y)
+    for optimizer, move in (("sign", gradient.sign()), ("gradient", gradient), ("adam", gradient.sign())):
+        out = LaVAN(0, mask, steps=1, lr=0.02, optimizer=optimizer)(net, x, y)
         wanted = torch.where(mask, (start + 0.02 * move).clamp(0, 1), x)
-        torch.testing.assert_close(out, wanted)
+        # Adam's first step is the sign's wherever the gradient is far above its epsilon.
+        torch.testing.assert_close(out, wanted, atol=1e-5, rtol=0)
+
+
+def test_adam_is_that_of_torch(problem):
+    """Over several steps, on the difference of logits, with the noise projected after each."""
+    net, mask = copy.deepcopy(problem.net).double(), problem.mask.bool()
+    x, y = problem.images[:1].double(), problem.labels[:1]
+    noise = LaVAN(0, mask, steps=0)(net, x, y).where(mask, torch.zeros(())).requires_grad_()
+    adam = torch.optim.Adam([noise], lr=0.03, maximize=True)
+    leads = []
+    for _ in range(6):
+        adam.zero_grad()
+        z = net(torch.where(mask, noise, x))[0]
+        (z[0] - z[y[0]]).backward()
+        adam.step()
+        with torch.no_grad():
+            noise.clamp_(0, 1)
+            leads.append(net(torch.where(mask, noise, x))[0, 0] - net(torch.where(mask, noise, x))[0, y[0]])
+    assert leads == sorted(leads)  # so that the last noise is the one that is kept
+    out = LaVAN(0, mask, steps=6, lr=0.03, optimizer="adam", confidence=1.0)(net, x, y)
+    torch.testing.assert_close(out, torch.where(mask, noise.detach(), x))
+
+
+@pytest.mark.parametrize(("optimizer", "lr"), [("sign", 0.1), ("gradient", 1.0), ("adam", 0.1)])
+def test_images_that_leave_take_their_state_along(optimizer, lr, problem):
+    """An image's path is its own, whoever leaves the batch before it."""
+    net, images, labels = copy.deepcopy(problem.net).double(), problem.images.double(), problem.labels
+    sizes: list[int] = []
+
+    def counted(x):
+        sizes.append(len(x))
+        return net(x)
+
+    attack = LaVAN(0, problem.mask, steps=40, lr=lr, optimizer=optimizer, confidence=0.6)
+    together = attack(counted, images, labels)
+    assert len(set(sizes)) > 2  # some left before others
+    alone = [attack(net, x[None], y[None]) for x, y in zip(images, labels, strict=True)]
+    torch.testing.assert_close(together, torch.cat(alone))
 
 
 def test_the_best_step_is_kept(problem):
@@ -88,7 +126,15 @@ def test_each_image_may_have_its_own_place(problem):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"steps": -1}, {"lr": 0.0}, {"lr": -1}, {"confidence": 0}, {"confidence": 1.1}, {"domain": "audio"}],
+    [
+        {"steps": -1},
+        {"lr": 0.0},
+        {"lr": -1},
+        {"confidence": 0},
+        {"confidence": 1.1},
+        {"domain": "audio"},
+        {"optimizer": "lion"},
+    ],
     ids=str,
 )
 def test_bad_settings_raise(settings, problem):
@@ -134,8 +180,8 @@ def test_two_raw_steps_by_hand():
     mask[1:3, 2:] = 1
     start = LaVAN(1, mask, steps=0)(linear, x, y)
     for steps in (1, 2):
-        for sign, size in ((False, 0.02), (True, 0.01)):
-            out = LaVAN(1, mask, steps=steps, lr=0.01, sign=sign, confidence=1.0)(linear, x, y)
+        for optimizer, size in (("gradient", 0.02), ("sign", 0.01), ("adam", 0.01)):
+            out = LaVAN(1, mask, steps=steps, lr=0.01, optimizer=optimizer, confidence=1.0)(linear, x, y)
             torch.testing.assert_close(out, torch.where(mask.bool(), (start + steps * size).clamp(max=1), x))
     assert (out[..., 0, :] == 0.25).all()
 

@@ -38,7 +38,7 @@ def test_settings_that_nobody_has_raise():
 def test_what_is_shown():
     assert show(LaVAN(0, Place(0.1), steps=3)) == (
         "LaVAN(target=0, mask=Place(area=0.1, where='border', seed=0), "
-        "steps=3, lr=0.05, confidence=0.99, sign=True, domain='image', seed=0)"
+        "steps=3, lr=0.05, confidence=0.99, optimizer='sign', domain='image', seed=0)"
     )
     attack = PatchPGD(torch.ones(4, 4), penalty=torch.ones_like, weight=2.0)
     assert "tensor" not in show(attack)

@@ -60,3 +60,27 @@ def test_noise_has_the_asked_spread():
     flat = torch.full((16, 3, 32, 32), 0.5)
     out = augment(flat, source(), brightness=0, shift=0, noise=0.1)
     assert out.std().item() == pytest.approx(0.1, rel=0.02)
+
+
+def test_crops_are_rectangles_of_the_image():
+    down, right = torch.meshgrid(torch.linspace(0, 1, 64), torch.linspace(0, 1, 64), indexing="ij")
+    ramps = torch.stack([down, right, torch.zeros(64, 64)]).repeat(200, 1, 1, 1)
+    out = augment(ramps, source(), brightness=0, shift=0, crop=0.08)
+    assert torch.equal(out, augment(ramps, source(), brightness=0, shift=0, crop=0.08))
+    # A ramp stays a ramp: what it spans is the rectangle's height or width, as a share of the image's.
+    height = out[:, 0, -1].mean(1) - out[:, 0, 0].mean(1)
+    width = out[:, 1, :, -1].mean(1) - out[:, 1, :, 0].mean(1)
+    area, ratio = height * width, width / height
+    assert 0.06 < area.min() < 0.2
+    assert 0.8 < area.max() <= 1.0
+    assert 0.7 < ratio.min() < 0.85
+    assert 1.2 < ratio.max() < 1.4
+    assert out[:, 0].std(dim=-1).max() < 1e-5  # no rotation, no shear
+
+
+def test_half_of_the_images_are_mirrored(images):
+    out = augment(images, source(), brightness=0, shift=0, flip=True)
+    mirrored = torch.isclose(out, images.flip(-1), atol=1e-5).flatten(1).all(1)
+    kept = torch.isclose(out, images, atol=1e-5).flatten(1).all(1)
+    assert (mirrored ^ kept).all()
+    assert 16 < mirrored.sum() < 48

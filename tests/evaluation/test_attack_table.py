@@ -10,13 +10,16 @@ from blurnet.evaluation.threats import InBall, InMask, SquarePatch
 from blurnet.masks import rectangles
 
 MASK = rectangles((12, 12), [(2, 5, 3, 9)])
-FREE = Options(0.1, steps=3, source=tiny_net(1), source_name="other")
+OTHERS = (torch.rand(5, 3, 12, 12, generator=torch.Generator().manual_seed(9)), torch.arange(5))
+FREE = Options(0.1, steps=3, source=tiny_net(1), source_name="other", held_out=OTHERS, held_out_name="others")
 MASKED = dataclasses.replace(FREE, area=None, mask=MASK, mask_name="box")
 
 
 @pytest.mark.parametrize("options", [FREE, MASKED], ids=["free", "masked"])
 @pytest.mark.parametrize("name", ATTACKS)
 def test_every_attack_runs_and_stays_in_its_threat(name, options):
+    if name == "universal-patch" and options is MASKED:
+        pytest.skip("refused, see test_bad_settings")
     images, net = tiny_victims(5).images, tiny_net()
     labels = net(images).argmax(1)
     (campaign,) = image_campaigns([name], options)
@@ -56,6 +59,8 @@ def test_curves_vary_size_and_steps_where_an_attack_has_them():
         (lambda: image_campaigns(["lavan"], MASKED, areas=[0.1]), "needs a patch that is free"),
         (lambda: image_campaigns(["lavan"], FREE, areas=[0.0]), "got 0.0"),
         (lambda: image_campaigns(["transfer"], Options()), "--transfer-from"),
+        (lambda: image_campaigns(["universal-patch"], Options()), "name data with --data; .* val split"),
+        (lambda: image_campaigns(["universal-patch"], MASKED), "free to be placed, not a mask"),
         (lambda: image_campaigns(["lavan"], FREE, steps=[0]), "steps from 1"),
         (lambda: Options(), None),
         (lambda: Options(0.1, MASK), "one of them"),

@@ -145,6 +145,21 @@ def test_attacks_image_by_image_on_test_data(tmp_path, monkeypatch):
     assert Card.from_json((model / "card.json").read_text()).with_report(report).clean.n == 35
 
 
+def test_a_universal_patch_is_made_on_the_val_split(tmp_path, monkeypatch, capsys):
+    model = models_root() / "lisa_cnn-synthetic"
+    splits = functools.partial(SyntheticData, val_size=35, test_size=35)
+    monkeypatch.setattr("blurnet.cli_prepare.get_data", lambda text, **options: splits(**options))
+    command = ["--attacks", "universal-patch", "--limit", "5", "--no-sanity"]
+    with pytest.raises(SystemExit):
+        evaluate_main(single(model, tmp_path / "run", *command))
+    assert "universal-patch: name data with --data; the patch is made on its val split" in capsys.readouterr().err
+    command += ["--data", "synthetic", "--on", "data"]
+    assert evaluate_main(single(model, tmp_path / "run", *command)) == 0
+    (attack,) = json.loads((tmp_path / "run" / "report.json").read_text())["per_image"]["attacks"]
+    assert attack["repr"].startswith("HeldOutPatch(area=0.05, target=None, steps=2, lr=0.05, origin='35 images of ")
+    assert attack["threat"] == "one square patch of 5 % of the image, anywhere"
+
+
 FLAG = {"name": "zero-gradient", "cause": "A step.", "cure": "Soften it.", "evidence": {"zero": 7}}
 
 

@@ -51,6 +51,7 @@ def test_fit_exports_a_model_that_loads(crops: Path, train: Train, tmp_path: Pat
     card = net.card
     assert (card.dataset, card.defense, card.seed) == ("lisa", "learned_low_pass", 5)
     assert (card.name, card.lineage) == ("model", "from scratch")
+    assert (card.objective, card.defenses) == ("natural", net.spec.defenses)
     assert card.training_seconds is not None
     assert card.training_seconds > 0
     assert str(tmp_path) not in card.command
@@ -88,7 +89,7 @@ def test_defenses_by_name(crops: Path, train: Train, tmp_path: Path, capsys: pyt
     train("fit", "lisa_cnn-linf3", "--data.root", crops, *QUICK, "--out", out, *named)
     net = load_model(out / "model")
     assert [defense.name for defense in net.spec.defenses] == ["learned_low_pass", "lgs", "fixed_low_pass"]
-    assert "lgs(smoothing=1.5) on input" in (out / "model" / "card.json").read_text()
+    assert "lgs(smoothing=1.5) in front" in (out / "model" / "card.json").read_text()
     saved = yaml.safe_load((out / "config.yaml").read_text())
     assert (saved["defenses"], len(saved["model"]["defenses"])) == ("", 3)
     train("test", out / "config.yaml")  # the same three, not two of them twice

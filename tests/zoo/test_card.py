@@ -7,9 +7,10 @@ import pytest
 
 from blurnet.nets.vision import count_parameters
 from blurnet.stats import Rate
-from blurnet.zoo.card import Card, Percent, Published
+from blurnet.zoo.card import Card, ImageFigures, Percent, Published
 from blurnet.zoo.models import list_models, load_model, models_root
 from blurnet.zoo.readme import render_leaderboard, render_readme
+from blurnet.zoo.spec import DefenseSpec
 
 RATE = Rate(20, 40).as_dict()
 
@@ -123,6 +124,66 @@ def test_leaderboard_puts_the_most_robust_first(card):
     assert order == sorted(order)
     assert "none\\|x" in text
     assert render_leaderboard(reversed(cards)) == text
+
+
+def under(attack: str, threat: str) -> ImageFigures:
+    return ImageFigures(attack, Percent(**RATE), threat, 42, "40 images of rp2", "settings")
+
+
+def test_leaderboard_says_once_what_all_rows_share(card):
+    square, ball = "one square patch of 5 % of the image, anywhere", "the whole image, linf at most 8/255"
+    first = dataclasses.replace(card, name="a", per_image=[under("autopatch", square), under("pgd", ball)])
+    second = dataclasses.replace(first, name="b", objective="pgd(radius=0.0313725, steps=7)", training_seconds=1234.5)
+    text = render_leaderboard([first, second])
+    assert text.count(square) == text.count(ball) == 1
+    assert f"AutoPatch: {square}; 40 images of rp2. PGD 8/255: {ball}" in text
+    rate = "50.0 (33.8-66.2)"
+    row = "| [b](b/README.md) | learned_low_pass | pgd(radius=0.0313725, steps=7) | from scratch | 1,234 s |"
+    assert f"{row} 90.0 (55.5-99.8) | {rate} | {rate} | - | - |" in text
+    assert "| natural | from scratch | - |" in text
+    other = dataclasses.replace(second, per_image=[under("autopatch", "inside the mask stickers")])
+    text = render_leaderboard([first, other])
+    assert f"| {rate}, {square}; 40 images of rp2 |" in text
+    assert f"| {rate}, inside the mask stickers; 40 images of rp2 | - |" in text
+    assert "AutoPatch: " not in text
+    wider = dataclasses.replace(first, per_image=[under("pgd", "the whole image, linf at most 16/255")])
+    assert rate not in render_leaderboard([wider])  # not the radius that the column names
+
+
+def test_cards_of_earlier_versions_load(card, saved):
+    old = json.loads((saved / "card.json").read_text())
+    assert old.pop("objective") == "natural"
+    assert [part["name"] for part in old.pop("defenses")] == ["fixed_low_pass", "learned_low_pass", "total_variation"]
+    read = Card.from_json(json.dumps(old))
+    assert (read.objective, read.defenses) == ("natural", None)
+    assert "| defenses | not stated |" in render_readme(read)
+    (saved / "card.json").write_text(json.dumps(old))
+    assert load_model(saved).card.defenses == load_model(saved).spec.defenses
+    with pytest.raises(TypeError, match="objective: expected str"):
+        Card.from_json(json.dumps(old | {"objective": None}))
+
+
+def test_readme_states_defenses_and_cost(saved):
+    card = dataclasses.replace(
+        load_model(saved).card, objective="trades(radius=0.1, steps=10)", training_seconds=1500.0
+    )
+    text = render_readme(card)
+    first, second = "fixed_low_pass in front", "learned_low_pass(kernel_size=5, linf=0.1) after relu1"
+    assert f"| defenses | {first}; {second}; total_variation(alpha=0.0001) after relu1 |" in text
+    assert "| objective | `trades(radius=0.1, steps=10)` |" in text
+    assert "| training time | 1,500 s |" in text
+    front = [DefenseSpec("lgs", args={"smoothing": 2.3}), DefenseSpec("jpeg", before="conv1")]
+    assert "| defenses | lgs(smoothing=2.3) in front; jpeg before conv1 |" in render_readme(
+        dataclasses.replace(card, defenses=front)
+    )
+    assert "| defenses | none |" in render_readme(dataclasses.replace(card, defenses=[]))
+
+
+def test_a_card_of_other_defenses_is_refused(saved):
+    card = Card.from_json((saved / "card.json").read_text())
+    (saved / "card.json").write_text(dataclasses.replace(card, defenses=[DefenseSpec("lgs")]).to_json())
+    with pytest.raises(ValueError, match=r"with the defenses lgs in front, the spec of fixed_low_pass in front; .*"):
+        load_model(saved)
 
 
 @pytest.mark.parametrize("name", list_models())

@@ -58,7 +58,7 @@ def test_specs_become_transformations():
 
 
 def test_only_transformations_stand_in_front_of_any_model():
-    with pytest.raises(ValueError, match=r"'total_variation' is no input transformation; there are: .*lgs"):
+    with pytest.raises(ValueError, match=r"'total_variation' is no input transformation but a layer, .*: .*lgs"):
         make_transforms(parse_defenses("total_variation"))
     with pytest.raises(ValueError, match="leave out after and before"):
         make_transforms(parse_defenses("lgs:after=relu1"))
