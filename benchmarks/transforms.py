@@ -212,7 +212,7 @@ def main() -> None:
         from benchmarks import transforms_scaling as growth  # it imports this module
 
         names = arguments.only
-        growth.show([growth.measure(n, arguments.rounds, arguments.device, arguments.threads) for n in names])
+        growth.show(growth.measure(n, arguments.rounds, arguments.device, arguments.threads) for n in names)
         return
     images = pictures(arguments.images, arguments.size, arguments.device)
     show([row for name in arguments.only for row in compare(name, arguments.rounds, images)])

@@ -9,13 +9,16 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 
 from benchmarks.timing import medians
 from benchmarks.transforms import TABLE, finished, pictures
+from blurnet.transforms.base import Transform
+from blurnet.transforms.watermark import DigitalWatermark
 
 SIZES, OF_SIZES = (64, 128, 256, 512, 1024), 4  #: pixels a side, at so many images
 COUNTS, OF_COUNTS = (1, 4, 16, 64, 256), 128  #: images, of so many pixels a side
@@ -24,7 +27,8 @@ FEW, MANY = 16, 64  #: images of 299 x 299 whose memory is compared
 MEMORY = """
 import re, sys, torch
 from pathlib import Path
-from benchmarks.transforms import TABLE, pictures
+from benchmarks.transforms import pictures
+from benchmarks.transforms_scaling import fitted
 
 name, count, device, threads = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
 
@@ -32,9 +36,9 @@ def status(key):
     return int(re.search(key + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 
 torch.set_num_threads(threads)
-transform, x = TABLE[name].make().eval().to(device), pictures(count, 299, device)
+transform, x = fitted(name, 299, device), pictures(count, 299, device)
 with torch.no_grad():
-    transform(x[:2, :, :64, :64])
+    fitted(name, 64, device)(x[:2, :, :64, :64])
     if x.is_cuda:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -63,8 +67,16 @@ def measure(name: str, rounds: int, device: str, threads: int) -> Growth:
     return Growth(name, sizes, counts, *(_memory(name, count, device, threads) for count in (FEW, MANY)))
 
 
+def fitted(name: str, size: int, device: str) -> Transform:
+    """A transformation of the table for images of ``size`` pixels a side: a mask takes the same share of them."""
+    transform = TABLE[name].make().eval()
+    if isinstance(transform, DigitalWatermark) and transform.mask is not None:
+        transform.mask = F.interpolate(transform.mask, (size, size))
+    return transform.to(device)
+
+
 def _seconds(name: str, count: int, size: int, rounds: int, device: str) -> float:
-    transform, x = TABLE[name].make().eval().to(device), pictures(count, size, device)
+    transform, x = fitted(name, size, device), pictures(count, size, device)
     with torch.no_grad():
         return medians({"ours": finished(lambda: transform(x), x)}, rounds, f"{name}, {count} of {size}")["ours"]
 
@@ -83,8 +95,8 @@ def slope(x: Sequence[float], y: Sequence[float]) -> float:
     return products / sum((u - middle) ** 2 for u in a)
 
 
-def show(growths: Sequence[Growth]) -> None:
-    """Print the table."""
+def show(growths: Iterable[Growth]) -> None:
+    """Print the table, each row when it is there."""
     print(f"Time over pixels at {OF_SIZES} images, over images at {OF_COUNTS} x {OF_COUNTS} pixels,")
     print(f"memory at {FEW} and {MANY} images of 299 x 299 (such an image and its result take 1.02 MiB each)\n")
     print(
@@ -97,4 +109,4 @@ def show(growths: Sequence[Growth]) -> None:
         powers = slope([side**2 for side in SIZES], sizes), slope(COUNTS, counts)
         print(f"| {name} | {pixels[0]:.1f} | {pixels[2]:.1f} | {pixels[4]:.1f} | {powers[0]:.2f} |", end="")
         print(f" {images[0]:.3f} | {images[2]:.3f} | {images[4]:.3f} | {powers[1]:.2f} |", end="")
-        print(f" {many / 2**20:.0f} | {(many - few) / (MANY - FEW) / 2**20:.2f} |")
+        print(f" {many / 2**20:.0f} | {(many - few) / (MANY - FEW) / 2**20:.2f} |", flush=True)

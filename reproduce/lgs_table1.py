@@ -1,6 +1,6 @@
 """Table 1 of LGS's paper: LaVAN's patches, made on the undefended net, shown to every defense.
 
-    python -m reproduce.lgs_table1 --data-root DIR [--limit N] [--steps N] [--json FILE]
+    python -m reproduce.lgs_table1 --data-root DIR [--limit N] [--clean-limit N] [--steps N] [--json FILE]
 
 For each photo and each size a square of noise is put at a random place on the border and driven to a random target.
 The pictures are made once a size and shown to all defenses. By default Adam drives them, for all steps; ``--attack
@@ -45,6 +45,9 @@ from reproduce.tables import markdown, write_rows
 
 #: Photos and steps of the attack by default: what two CPU cores finish in about half an hour.
 LIMIT, STEPS = 64, 200
+
+#: The table's rows: the paper's, and its headline setting read the other way, with the gradients of each channel.
+ROWS = (*DEFENSES, DEFENSES[1]._replace(name="LGS, lambda 2.3, each channel", text="lgs:smoothing=2.3:maps=channel"))
 
 COLUMNS = ("clean", *(f"{area:.0%}" for area in AREAS))
 
@@ -100,7 +103,8 @@ def pictures(setup: Setup, cells: Cells, arguments: argparse.Namespace, area: fl
 def cell(setup: Setup, source: Setup | Pictures, defense: Defense, bar: tqdm) -> str:
     """Marks of the photos that the defended net gets right."""
     net, right = setup.defended(defense.text), ""
-    for number in range(setup.pool.shards):
+    shown = source.setup if isinstance(source, Pictures) else source
+    for number in range(shown.pool.shards):
         images, labels = source.batch(number)
         right += marks(answers(net, images) == labels)
         bar.update(len(labels))
@@ -117,15 +121,20 @@ def reached(setup: Setup, source: Pictures, seed: int) -> str:
     return found
 
 
-def table(setup: Setup, cells: Cells, arguments: argparse.Namespace, rows: list[Defense]) -> list[dict[str, Any]]:
-    """The rows, their rates in percent with n and interval."""
-    sources: dict[str, Setup | Pictures] = {"clean": setup}
+def table(
+    setup: Setup, clean: Setup, cells: Cells, arguments: argparse.Namespace, rows: list[Defense]
+) -> list[dict[str, Any]]:
+    """The rows, their rates in percent with n and interval; ``clean`` holds the photos of the column without attack."""
+    sources: dict[str, Setup | Pictures] = {"clean": clean}
     for area, column in zip(AREAS, COLUMNS[1:], strict=True):
         sources[column] = made = pictures(setup, cells, arguments, area)
         made.make()
-    keys = {(row, column): f"{row.text or 'none'} | {column}" for row in rows for column in COLUMNS}
-    missing = sum(key not in cells for key in keys.values())
-    with tqdm(total=missing * len(setup.pool), desc="defenses", unit="photo") as bar:
+    more = "" if len(clean.pool) == len(setup.pool) else f", {len(clean.pool)} photos"
+    names = {column: column + (more if column == "clean" else "") for column in COLUMNS}
+    keys = {(row, column): f"{row.text or 'none'} | {names[column]}" for row in rows for column in COLUMNS}
+    photos = {column: len((clean if column == "clean" else setup).pool) for column in COLUMNS}
+    missing = sum(photos[column] for (_, column), key in keys.items() if key not in cells)
+    with tqdm(total=missing, desc="defenses", unit="photo") as bar:
         measured = {
             (row.name, column): rate(cells.get(key, lambda r=row, c=column: cell(setup, sources[c], r, bar)))
             for (row, column), key in keys.items()
@@ -156,6 +165,7 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = setup_parser(__doc__, limit=LIMIT, out="runs/lgs_table1")
     attack_arguments(parser, STEPS)
+    parser.add_argument("--clean-limit", type=int, help="photos of the clean column (default: as many as --limit)")
     parser.add_argument("--rows", nargs="+", metavar="NAME", help="defenses to run, by their names or their beginnings")
     return parser.parse_args()
 
@@ -163,11 +173,14 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Print the table; write it where asked."""
     arguments = parse()
-    rows = choose(DEFENSES, arguments.rows)
+    rows = choose(ROWS, arguments.rows)
     setup = load_setup(arguments)
+    clean = setup
+    if arguments.clean_limit:
+        clean = load_setup(argparse.Namespace(**{**vars(arguments), "limit": arguments.clean_limit}))
     decided = settings(setup, arguments, "attack", "steps", "lr")
     cells = Cells(arguments.out, "table1", decided)
-    found = table(setup, cells, arguments, rows)
+    found = table(setup, clean, cells, arguments, rows)
     report = attack_report(setup, cells, arguments)
     header = [
         f"LGS Table 1, n={len(setup.pool)}",

@@ -6,6 +6,10 @@ The baseline comes first, by name: ``lisa_cnn=RUN_FOLDER``. Without names: for e
 net whose average success rate is lowest, over both lineages and all seeds, among those whose accuracy is at most 6
 points below the baseline's. ``evaluate.py`` then attacks each, and its report and figures go into the card. A model
 that was evaluated stays as it is; delete its folder to redo it, or name it alone to evaluate it again.
+
+    python -m reproduce.ship --root DIR --held-out 64 [NAME ...]
+
+attacks shipped models (without names: all) on that many held-out images of all classes, and does nothing else.
 """
 
 import argparse
@@ -18,7 +22,7 @@ from blurnet.cli import evaluate_main
 from blurnet.evaluation.leaderboard import leaderboard_svg
 from blurnet.zoo.card import Published
 from blurnet.zoo.files import write_atomic
-from blurnet.zoo.models import add_report, list_models, load_model, models_root, save_model
+from blurnet.zoo.models import add_held_out, add_report, list_models, load_model, models_root, save_model
 from blurnet.zoo.readme import render_leaderboard
 from reproduce.blurnet_table2 import PUBLISHED
 from reproduce.lineages import RESULTS
@@ -40,8 +44,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, required=True, help="folder that holds rp2-lisa/ and lisa-crops/")
     parser.add_argument("--runs", type=Path, default=Path("runs/lineages"), help="where reproduce.lineages wrote")
+    parser.add_argument("--held-out", type=int, metavar="N", help="attack N held-out images of shipped models instead")
     parser.add_argument("models", nargs="*", metavar="NAME[=RUN]", help="models to ship; default: the best rows")
     arguments = parser.parse_args()
+    if arguments.held_out:
+        for name in arguments.models or list_models():
+            evaluate_held_out(name, arguments.root, arguments.held_out)
+        write_leaderboard()
+        return
     again = [text for text in arguments.models if "=" not in text]
     chosen = dict(text.split("=", 1) for text in arguments.models if "=" in text)
     if not arguments.models:
@@ -106,16 +116,38 @@ def evaluate_again(name: str, root: Path) -> None:
     print(name, load_model(name).card.rp2.average, flush=True)
 
 
+def evaluate_held_out(name: str, root: Path, n: int) -> None:
+    """Attack a shipped model on held-out images of all classes and put the figures into its card."""
+    out = Path("runs/ship") / f"{name}-held-out"
+    data = ["--data", _data(load_model(name).card.dataset, root), "--victims", f"rp2:{root / 'rp2-lisa'}"]
+    attack = ["--on", "data", "--limit", str(n), "--attacks", "autopatch", "--no-sanity"]
+    evaluate_main(["--model", name, *data, *attack, "--out", str(out)])
+    add_held_out(models_root() / name, json.loads((out / "report.json").read_text()))
+
+
 def evaluate(name: str, dataset: str, root: Path) -> dict[str, Any]:
     """Attack a shipped model on the 40 victims; the report."""
     out = Path("runs/ship") / name
-    data = "synthetic" if dataset == "synthetic" else f"lisa-crops:{root / 'lisa-crops'}"
     evaluate_main(
-        ["--model", name, "--data", data, "--victims", f"rp2:{root / 'rp2-lisa'}", *ATTACK, "--out", str(out)]
+        [
+            "--model",
+            name,
+            "--data",
+            _data(dataset, root),
+            "--victims",
+            f"rp2:{root / 'rp2-lisa'}",
+            *ATTACK,
+            "--out",
+            str(out),
+        ]
         + ["--allow-flags"]  # what the checks find stands in the card
     )
     report: dict[str, Any] = json.loads((out / "report.json").read_text())
     return report
+
+
+def _data(dataset: str, root: Path) -> str:
+    return "synthetic" if dataset == "synthetic" else f"lisa-crops:{root / 'lisa-crops'}"
 
 
 if __name__ == "__main__":

@@ -98,6 +98,7 @@ class Card:
         license: SPDX name, or a sentence.
         clean: accuracy on ``clean_set``. rp2: robustness; None where not measured.
         per_image: robust accuracy under attacks on single images, one entry an attack.
+        held_out: the same on held-out images of all classes, which say more about the model than victims of one.
         flags: names of the sanity checks that failed; None where they were not run.
         evaluate_command: repeats the measurements. training_seconds: wall clock of the training.
         objective: what the training minimised, with its settings: "pgd(radius=0.0313725, steps=7)".
@@ -118,6 +119,7 @@ class Card:
     clean_set: str = ""
     rp2: RP2Figures | None = None
     per_image: list[ImageFigures] = field(default_factory=list)
+    held_out: list[ImageFigures] = field(default_factory=list)
     flags: list[str] | None = None
     evaluate_command: str = ""
     training_seconds: float | None = None
@@ -142,7 +144,11 @@ class Card:
 
     def under(self, attack: str) -> ImageFigures | None:
         """The figures under an attack on single images, by its name; None where it was not run."""
-        return next((figures for figures in self.per_image if figures.attack == attack), None)
+        return _of(attack, self.per_image)
+
+    def under_held_out(self, attack: str) -> ImageFigures | None:
+        """As :meth:`under`, on held-out images of all classes."""
+        return _of(attack, self.held_out)
 
     def with_report(self, report: dict[str, Any]) -> "Card":
         """The card with the figures of an evaluation report (report.json) of this model.
@@ -152,11 +158,7 @@ class Card:
         Raises:
             ValueError: the report is about other weights, or about the model behind further defenses.
         """
-        if report["model"]["sha256"] != self.sha256:
-            raise ValueError(f"the report is about weights {report['model']['sha256']}, the card {self.sha256}")
-        if added := (report.get("defenses") or {}).get("added"):
-            front = describe_defenses([from_dict(DefenseSpec, part, "report: defenses") for part in added])
-            raise ValueError(f"the report is about the model behind {front}; the card, about the model as it is")
+        self._check_about(report)
         changes: dict[str, Any] = {"evaluate_command": report["command"]}
         if report["clean"]:
             changes["clean"] = from_dict(Percent, report["clean"]["accuracy"], "report: clean accuracy")
@@ -166,11 +168,37 @@ class Card:
             strongest = max(targeted, key=lambda attack: float(attack["average"]["asr"]))
             changes["rp2"] = _rp2_figures(strongest, report["victims"])
         if part := report.get("per_image"):
-            images = f"{part['on']['n']} images of {part['on']['name']}"
-            changes["per_image"] = [_image_figures(attack, images) for attack in part["attacks"]]
+            changes["per_image"] = _all_image_figures(part)
         if report.get("sanity") is not None:
             changes["flags"] = sorted({flag["name"] for flag in report["flags"]})
         return dataclasses.replace(self, **changes)
+
+    def with_held_out(self, report: dict[str, Any]) -> "Card":
+        """The card with the figures of a report whose attacks ran on held-out images (``--on data``).
+
+        Raises:
+            ValueError: as :meth:`with_report`, or no attack ran image by image.
+        """
+        self._check_about(report)
+        if not report.get("per_image"):
+            raise ValueError("the report has no attacks image by image")
+        return dataclasses.replace(self, held_out=_all_image_figures(report["per_image"]))
+
+    def _check_about(self, report: dict[str, Any]) -> None:
+        if report["model"]["sha256"] != self.sha256:
+            raise ValueError(f"the report is about weights {report['model']['sha256']}, the card {self.sha256}")
+        if added := (report.get("defenses") or {}).get("added"):
+            front = describe_defenses([from_dict(DefenseSpec, part, "report: defenses") for part in added])
+            raise ValueError(f"the report is about the model behind {front}; the card, about the model as it is")
+
+
+def _of(attack: str, figures: list[ImageFigures]) -> ImageFigures | None:
+    return next((found for found in figures if found.attack == attack), None)
+
+
+def _all_image_figures(part: dict[str, Any]) -> list[ImageFigures]:
+    images = f"{part['on']['n']} images of {part['on']['name']}"
+    return [_image_figures(attack, images) for attack in part["attacks"]]
 
 
 def _image_figures(attack: dict[str, Any], images: str) -> ImageFigures:

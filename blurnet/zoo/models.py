@@ -158,6 +158,18 @@ def add_report(folder: str | os.PathLike[str], report: dict[str, Any], **changes
     return card
 
 
+def add_held_out(folder: str | os.PathLike[str], report: dict[str, Any]) -> Card:
+    """Put the figures of a report on held-out images into a model's card and README; report.json stays as it is.
+
+    Raises:
+        ValueError: the report is about other weights or has no such figures, or ``folder`` holds no model.
+    """
+    place = model_folder(folder)
+    card = _read_card(place).with_held_out(report)
+    _write_card(place, card, None)
+    return card
+
+
 def _write_card(folder: Path, card: Card, report: dict[str, Any] | None) -> None:
     if report is not None:
         write_atomic(folder / "report.json", json.dumps(report, indent=2, allow_nan=False) + "\n")

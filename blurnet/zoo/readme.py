@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from blurnet.zoo.card import Card, Percent, Published, RP2Figures
+from blurnet.zoo.card import Card, ImageFigures, Percent, Published, RP2Figures
 from blurnet.zoo.describe import describe_defenses
 
 #: Names of licences as the Hub writes them; it refuses others.
@@ -105,11 +105,18 @@ def _under(attack: str, radius: str = "") -> Callable[[Card], Cell]:
 
     def cell(card: Card) -> Cell:
         figures = card.under(attack)
-        if figures is None or not figures.threat.endswith(radius):
-            return Cell("-")
-        return Cell(_short(figures.robust), f"{figures.threat}; {figures.images}")
+        return _robust(figures) if figures and figures.threat.endswith(radius) else Cell("-")
 
     return cell
+
+
+def _held_out(card: Card) -> Cell:
+    figures = card.under_held_out("autopatch")
+    return _robust(figures) if figures else Cell("-")
+
+
+def _robust(figures: ImageFigures) -> Cell:
+    return Cell(_short(figures.robust), f"{figures.threat}; {figures.images}")
 
 
 def _rp2_average(card: Card) -> Cell:
@@ -131,6 +138,7 @@ COLUMNS: tuple[tuple[str, Callable[[Card], Cell]], ...] = (
     ("training", lambda card: Cell(_seconds(card))),
     ("clean", _clean),
     ("AutoPatch", _under("autopatch")),
+    ("AutoPatch, held-out", _held_out),
     ("PGD 8/255", _under("pgd", " 8/255")),
     ("RP2 average", _rp2_average),
     ("RP2 worst", _rp2_worst),
@@ -166,6 +174,10 @@ def _figures(card: Card) -> str:
             (f"robust accuracy under {f.attack}, {f.threat}", f"{f.robust}; {f.calls:,} model calls an image", None)
             for f in card.per_image
         ),
+        *(
+            (f"robust accuracy under {f.attack}, {f.images}", f"{f.robust}; {f.calls:,} model calls an image", None)
+            for f in card.held_out
+        ),
     )
     if not card.published:
         rows = [(what, str(value or "not measured")) for what, value, _ in measured]
@@ -180,7 +192,7 @@ def _figures(card: Card) -> str:
 
 def _settings(card: Card) -> str:
     lines = [f"RP2 on {card.rp2.victims}: `{card.rp2.settings}`."] if card.rp2 else []
-    lines += [f"{f.attack} on {f.images}: `{f.settings}`." for f in card.per_image]
+    lines += [f"{f.attack} on {f.images}: `{f.settings}`." for f in (*card.per_image, *card.held_out)]
     if card.flags is not None:
         raised = ", ".join(card.flags)
         lines.append(f"Sanity checks raised: {raised}." if raised else "Sanity checks of the attacks raised no flag.")

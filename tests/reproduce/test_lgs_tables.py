@@ -98,7 +98,7 @@ def test_patches_have_the_paper_s_sides() -> None:
 
 def test_table_1_from_end_to_end(script) -> None:
     written, printed = script("lgs_table1", "--steps", "2")
-    assert [row["row"] for row in written["rows"]] == [row.name for row in lgs_setup.DEFENSES]
+    assert [row["row"] for row in written["rows"]] == [row.name for row in lgs_table1.ROWS]
     for row in written["rows"]:
         assert list(row["published"]) == list(row["measured"]) == ["clean", "2%", "3%", "4%"]
         assert all(cell["n"] == 9 and cell["low"] <= cell["value"] <= cell["high"] for cell in row["measured"].values())
@@ -107,6 +107,17 @@ def test_table_1_from_end_to_end(script) -> None:
     assert written["settings"]["steps"] == 2
     assert "--data-root DIR --model lisa_cnn --weights FILE" in written["command"]
     assert "/" not in written["command"]
+
+
+def test_the_clean_column_may_have_more_photos(script) -> None:
+    rows = ("--steps", "2", "--limit", "4", "--rows", "none")
+    (few,), (more,) = (
+        script("lgs_table1", *rows)[0]["rows"],
+        script("lgs_table1", *rows, "--clean-limit", "9")[0]["rows"],
+    )
+    assert [cell["n"] for cell in few["measured"].values()] == [4, 4, 4, 4]
+    assert [cell["n"] for cell in more["measured"].values()] == [9, 4, 4, 4]
+    assert few["measured"]["2%"] == more["measured"]["2%"]
 
 
 def test_a_second_run_repeats_nothing(script, monkeypatch) -> None:

@@ -21,16 +21,24 @@ def test_borders_equal_numpy(border, size):
 
 def test_blocks_give_what_the_whole_gives():
     x, sizes = torch.rand(7, 3, 5, 5), []
+    numbers = -(-150 // torch.get_num_threads())  # two images in all
 
     def double(part: torch.Tensor) -> torch.Tensor:
         sizes.append(len(part))
         return 2 * part
 
-    assert torch.equal(by_blocks(double, x, numbers=160), 2 * x)
+    assert torch.equal(by_blocks(double, x, numbers=numbers), 2 * x)
     assert sizes == [2, 2, 2, 1]
     sizes.clear()
-    by_blocks(double, x.requires_grad_(), numbers=160)
+    by_blocks(double, x.requires_grad_(), numbers=numbers)
     assert sizes == [7]
+
+
+def test_blocks_are_checked():
+    x = torch.rand(7, 3, 5, 5)
+    x[-1, 0, 0, 0] = 2
+    with pytest.raises(ValueError, match="images"):
+        by_blocks(torch.neg, x, numbers=75)
 
 
 def test_rounding_is_cut_off_and_gradients_pass():

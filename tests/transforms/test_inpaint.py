@@ -1,10 +1,14 @@
 """Inpainting: what stays, what is filled and with what."""
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
 
 from blurnet.transforms.inpaint import inpaint
+
+module = importlib.import_module("blurnet.transforms.inpaint")
 
 
 def hole(size: tuple[int, int] = (20, 31)) -> torch.Tensor:
@@ -22,6 +26,20 @@ def test_outside_stays_bit_for_bit_and_inside_takes_no_part(noise, method):
     assert torch.equal(out[outside], noise[outside])
     other = torch.where(outside, noise, torch.rand_like(noise))
     assert torch.equal(inpaint(other, hole(), method), out)
+
+
+@pytest.mark.parametrize(
+    "box", [(3, 9, 40, 49), (70, 90, 60, 75), (0, 30, 0, 75), (89, 90, 0, 1), (0, 90, 0, 75)], ids=str
+)
+@pytest.mark.parametrize("count", [1, 2])
+def test_only_the_surroundings_matter(monkeypatch, box, count):
+    """The same bits as from the whole image, at borders with cells cut off too."""
+    g = torch.Generator().manual_seed(0)
+    x, mask = torch.rand(2, 3, 90, 75, generator=g), torch.zeros(count, 1, 90, 75)
+    mask[:1, :, box[0] : box[1], box[2] : box[3]] = 1
+    out = inpaint(x, mask)
+    monkeypatch.setattr(module, "_surroundings", lambda inside: (slice(0, 90), slice(0, 75)))
+    assert torch.equal(inpaint(x, mask), out)
 
 
 def test_equals_opencv(noise):

@@ -1,5 +1,6 @@
 """The JPEG codec against Pillow, and the model against the codec."""
 
+import importlib
 import io
 
 import numpy as np
@@ -27,6 +28,12 @@ def psnr(a: torch.Tensor, b: torch.Tensor) -> float:
 def test_equals_pillow_bit_for_bit(noise, quality):
     for x in (noise, noise[:, :1], noise[..., :1, :1]):
         assert torch.equal(jpeg(x, quality), torch.stack([pillows(i, quality) for i in x]))
+
+
+def test_pillow_takes_over_where_torchvision_has_no_codec(noise, monkeypatch):
+    wanted = [jpeg(x, 30) for x in (noise, noise[:, :1])]
+    monkeypatch.setattr(importlib.import_module("blurnet.transforms.jpeg"), "_fast_codec", lambda: None)
+    assert all(torch.equal(jpeg(x, 30), w) for x, w in zip((noise, noise[:, :1]), wanted, strict=True))
 
 
 def test_tables_are_those_in_the_files():

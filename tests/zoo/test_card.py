@@ -92,6 +92,24 @@ def test_figures_of_attacks_on_single_images(card):
     assert text.index("[b]") < text.index("[a]")
 
 
+def test_figures_on_held_out_images_stand_beside_those_of_the_victims(card):
+    def part(images: str, robust: dict) -> dict:
+        figures = {"name": "autopatch", "robust": robust, "threat": "a patch", "calls": {"median": 7}, "repr": "A()"}
+        return {"on": {"n": 40, "name": images}, "attacks": [figures]}
+
+    first = card.with_report({**report(""), "per_image": part("victims", RATE)})
+    more = Rate(10, 40).as_dict()
+    full = first.with_held_out({**report(""), "command": "other", "per_image": part("all classes", more)})
+    assert full.under("autopatch") == first.under("autopatch")
+    assert (full.under_held_out("autopatch").robust.count, full.evaluate_command) == (10, first.evaluate_command)
+    assert "robust accuracy under autopatch, 40 images of all classes | 25.0 %" in render_readme(full)
+    assert "AutoPatch, held-out: a patch; 40 images of all classes." in render_leaderboard([full])
+    with pytest.raises(ValueError, match="no attacks image by image"):
+        card.with_held_out(report(""))
+    with pytest.raises(ValueError, match="about weights"):
+        card.with_held_out({**report("ab"), "per_image": part("all classes", more)})
+
+
 def test_a_report_without_clean_data_keeps_the_accuracy(card):
     partial = {**report(""), "clean": None, "data": None, "attacks": []}
     assert card.with_report(partial).clean == card.clean
@@ -139,7 +157,7 @@ def test_leaderboard_says_once_what_all_rows_share(card):
     assert f"AutoPatch: {square}; 40 images of rp2. PGD 8/255: {ball}" in text
     rate = "50.0 (33.8-66.2)"
     row = "| [b](b/README.md) | learned_low_pass | pgd(radius=0.0313725, steps=7) | from scratch | 1,234 s |"
-    assert f"{row} 90.0 (55.5-99.8) | {rate} | {rate} | - | - |" in text
+    assert f"{row} 90.0 (55.5-99.8) | {rate} | - | {rate} | - | - |" in text
     assert "| natural | from scratch | - |" in text
     other = dataclasses.replace(second, per_image=[under("autopatch", "inside the mask stickers")])
     text = render_leaderboard([first, other])
