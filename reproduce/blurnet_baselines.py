@@ -61,7 +61,7 @@ ROWS: dict[str, tuple[str, str]] = {
     "lisa_cnn-denoise": (OTHERS, "feature denoising"),
     "lisa_cnn-denoise-pgd": (OTHERS, "feature denoising with PGD training"),
     "lisa_cnn-lgs": (OTHERS, "local gradients smoothing"),
-    "lisa_cnn-best": (OTHERS, "the strongest shipped"),
+    "lisa_cnn-patch-doa": (OTHERS, "patch training, then DOA"),
 }
 
 #: Published accuracy, RP2's average and worst success, percent, by model.

@@ -117,7 +117,7 @@ def test_attacking_again_asks_for_the_same_attacks(script, evaluated, tmp_path) 
 @pytest.mark.slow
 def test_attacking_again_without_any_data(script) -> None:
     weak = ("--limit", "2", "--steps", "2", "--targets", "1,2", "--image-steps", "2", "--budget", "quick")
-    written, printed = script("--attack", "--rows", "lisa_cnn-linf5", "lisa_cnn-best", *weak)
+    written, printed = script("--attack", "--rows", "lisa_cnn-linf5", *weak)
     measured = written["rows"][0]["measured"]
     assert (measured["autopatch"]["n"], measured["rp2"]["average"]["n"]) == (2, 80)
     assert "attacked" in printed

@@ -49,6 +49,7 @@ def test_two_processes_count_as_one(crops: Path, tmp_path: Path) -> None:
 def test_pgd_on_two_processes_learns_as_on_one(crops: Path, tmp_path: Path) -> None:
     config = REPO / "configs" / "train" / "lisa_cnn-pgd.yaml"
     settings = ("--data.root", crops, "--model.objective.args.steps", "2", "--trainer.max_epochs", "6")
+    settings += ("--model.weights", "null")  # the colours of this test are no signs
     two = ("--trainer.devices", "2", "--trainer.strategy", "ddp", "--data.batch_size", "10")
     runs = {"one": ("--data.batch_size", "20"), "two": two}
     correct = {}

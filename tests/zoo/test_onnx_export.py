@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Collection
 
 import pytest
 import torch
@@ -30,7 +31,7 @@ REFUSED = {
     "random_resize_pad": "random numbers",
     "total_variation_min": "how many iterations",
 }
-LONG = {"non_local_means"}  # thousands of operations
+LONG = {"non_local_means"}  # thousands of operations: slow as a program, no ONNX file within a quarter of an hour
 FAST_ONNX = {"learned_low_pass", "lgs"}
 
 #: Settings beside the defaults whose code is another.
@@ -64,8 +65,8 @@ def spec(name: str) -> DefenseSpec:
     return DefenseSpec(name, args=ARGS.get(name, {}), after="relu1" if name in LAYERS else None)
 
 
-def slow_unless(names: set[str]) -> list[object]:
-    exportable = sorted(set(DEFENSES) - set(REFUSED))
+def slow_unless(names: set[str], without: Collection[str] = ()) -> list[object]:
+    exportable = sorted(set(DEFENSES) - set(REFUSED) - set(without))
     return [pytest.param(name, marks=() if name in names else [pytest.mark.slow]) for name in exportable]
 
 
@@ -88,7 +89,7 @@ def test_every_defense_as_a_program(name):
     runs_like(net, export_program(net).module())
 
 
-@pytest.mark.parametrize("name", slow_unless(FAST_ONNX))
+@pytest.mark.parametrize("name", slow_unless(FAST_ONNX, without=LONG))
 def test_every_defense_as_onnx(name, tmp_path):
     net = defended(spec(name))
     runs_like(net, session(export_onnx(net, tmp_path / "net.onnx"))[1])
