@@ -3,7 +3,8 @@
 Whatever comes out was held against the net it was made of, on images of noise, of smooth shapes and of one value.
 
 Every layer exports, and of the transformations LGS, Gaussian, Median, Bilateral, BitDepth and Wavelet; NonLocalMeans as
-a program, while its ONNX file, of thousands of operations, takes very long to write. These cannot, and a net that holds one is refused by name:
+a program, while its ONNX file, of thousands of operations, takes very long to write. These cannot, and a net that holds
+one is refused by name:
 
 - JPEG: its codec is a library outside of torch.
 - DigitalWatermark: it takes gradients of the net, and fills a region whose size hangs on the image.
