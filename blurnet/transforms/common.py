@@ -106,6 +106,10 @@ def fill_blocks(
     fill: Callable[[Tensor, Tensor], object], x: Tensor, numbers: int = 2**20, result: torch.Size | None = None
 ) -> Tensor:
     """:func:`by_blocks` for ``fill(images, target)``, which writes its result into ``target``; records no gradient."""
+    if torch.compiler.is_compiling():  # a traced program checks no values and knows no number of images
+        whole = x.new_empty(x.shape[0], *(x.shape[1:] if result is None else result))
+        fill(x, whole)
+        return whole
     count = max(1, numbers * torch.get_num_threads() // x[0].numel())
     count = count if x.is_cpu else len(x)
     # Every thread works on every operation. Threads of Python's that take a slice each wait for its lock so often
