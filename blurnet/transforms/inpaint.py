@@ -1,6 +1,6 @@
 """Filling a region of an image from what surrounds it."""
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from blurnet.bpda import bpda
 from blurnet.transforms.common import by_blocks, prepare, side_by_side
+from blurnet.transforms.opencv import needed
 
 Inpainting = Literal["diffusion", "telea", "navier-stokes"]
 Box = tuple[slice, slice]
@@ -67,7 +68,7 @@ def check_inpainting(method: str, radius: float) -> None:
     if not 0 < radius < float("inf"):
         raise ValueError(f"inpainting radius: expected a positive finite number, got {radius!r}")
     if method != "diffusion":
-        _cv2()
+        needed(f"inpaint: method {method!r}")
 
 
 def _diffused(x: Tensor, inside: Tensor, steps: int) -> Tensor:
@@ -141,7 +142,7 @@ def _surroundings(inside: Tensor) -> Box:
 
 
 def _opencv(x: Tensor, inside: Tensor, method: str, radius: float) -> Tensor:
-    cv2 = _cv2()
+    cv2 = needed("inpaint: method 'telea' or 'navier-stokes'")
     flag = cv2.INPAINT_TELEA if method == "telea" else cv2.INPAINT_NS
     if x.shape[1] not in (1, 3):
         raise ValueError(f"inpaint: OpenCV takes 1 or 3 channels, got {tuple(x.shape)}")
@@ -154,11 +155,3 @@ def _opencv(x: Tensor, inside: Tensor, method: str, radius: float) -> Tensor:
 
     filled = torch.stack(side_by_side(fill, len(pixels)))
     return filled.to(x.device).movedim(-1, 1).to(x.dtype) / 255
-
-
-def _cv2() -> Any:
-    try:
-        import cv2
-    except ImportError as error:
-        raise ImportError("OpenCV's inpainting needs it: pip install 'blurnet[transforms]'") from error
-    return cv2

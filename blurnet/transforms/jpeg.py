@@ -2,7 +2,7 @@
 
 import functools
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from blurnet.checks import check_range
 from blurnet.transforms.base import Transform
 from blurnet.transforms.common import prepare, side_by_side
 from blurnet.transforms.jpeg_model import Rounding, Subsampling, check_jpeg, jpeg_model
+from blurnet.transforms.opencv import bytes_of, opencv
 
 _TOGETHER = 4  # images a task: whole operations of torch wait for Python's lock less often
 
@@ -43,7 +44,7 @@ def jpeg(x: Tensor, quality: int = 75, subsampling: Subsampling = "4:2:0") -> Te
     def code(i: int) -> None:
         place = slice(i * _TOGETHER, (i + 1) * _TOGETHER)
         check_range(images[place])
-        coded[place] = _coded(images[place], quality, subsampling)
+        _code(images[place], quality, subsampling, coded[place])
 
     side_by_side(code, -(-len(images) // _TOGETHER))
     return coded.to(x.device).to(x.dtype)
@@ -80,17 +81,22 @@ class JPEG(Transform):
         return f"quality={self.quality}, subsampling={self.subsampling!r}, rounding={self.rounding!r}"
 
 
-def _coded(images: Tensor, quality: int, subsampling: Subsampling) -> Tensor:
+def _code(images: Tensor, quality: int, subsampling: Subsampling, out: Tensor) -> None:
     """Images (N, C, H, W) through files in memory."""
-    result = (images * 255).round_()
-    # Codecs take the channels of a pixel side by side; written channel by channel they get there fastest.
-    pixels = torch.empty(len(images), *images.shape[2:], images.shape[1], dtype=torch.uint8)
-    for i, channel in enumerate(result.unbind(1)):
-        pixels[..., i].copy_(channel)
     codec = _fast_codec() if subsampling == "4:2:0" else None  # it has no other
-    for image, values in zip(result, pixels, strict=True):
+    for image, values in zip(out, _pixels(images), strict=True):
         image.copy_(codec(values.movedim(-1, 0), quality) if codec else _by_pillow(values, quality, subsampling))
-    return result.div_(255)
+    out.div_(255)
+
+
+def _pixels(images: Tensor) -> Sequence[Tensor]:
+    """Bytes (H, W, C) of each image: codecs take the channels of a pixel side by side."""
+    if opencv() is not None and images.dtype is torch.float32:
+        return [bytes_of(image) for image in images]
+    pixels = torch.empty(len(images), *images.shape[2:], images.shape[1], dtype=torch.uint8)
+    for i, channel in enumerate((images * 255).round_().unbind(1)):  # the fastest way for torch
+        pixels[..., i].copy_(channel)
+    return pixels.unbind()
 
 
 @functools.cache

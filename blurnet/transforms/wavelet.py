@@ -158,7 +158,7 @@ def _bayes(band: Tensor, sigma: Tensor) -> Tensor:
 
 def _threshold(band: Tensor, threshold: Tensor, mode: str) -> Tensor:
     if mode == "soft":
-        return band - band.clamp(-threshold, threshold)
+        return band - band.minimum(threshold).maximum(-threshold)  # clamp with tensors is three times slower
     return torch.where(band.abs() < threshold, 0.0, band)
 
 
