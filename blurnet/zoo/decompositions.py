@@ -7,6 +7,15 @@ import torch
 from torch import Tensor
 
 
+def median(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
+    """``torch.median(x, dim, keepdim)``: of an even number of values the lower; NaN where there is one."""
+    values, order = x.sort(dim)
+    middle = (x.shape[dim] - 1) // 2
+    value, index = values.narrow(dim, middle, 1), order.narrow(dim, middle, 1)
+    value = torch.where(x.isnan().any(dim, keepdim=True), float("nan"), value)
+    return (value, index) if keepdim else (value.squeeze(dim), index.squeeze(dim))
+
+
 def nanmedian(x: Tensor, dim: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:
     """``torch.nanmedian(x, dim, keepdim)``: of an even number of values the lower; NaN where there is none."""
     missing = x.isnan()
@@ -34,6 +43,7 @@ def inverse(matrix: Tensor) -> Tensor:
 
 
 DECOMPOSITIONS: dict[Any, Callable[..., Any]] = {
+    torch.ops.aten.median.dim: median,
     torch.ops.aten.nanmedian.dim: nanmedian,
     torch.ops.aten.linalg_inv.default: inverse,
 }

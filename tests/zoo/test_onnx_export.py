@@ -17,7 +17,7 @@ from blurnet.transforms.bit_depth import BitDepth
 from blurnet.transforms.gaussian import Gaussian
 from blurnet.zoo import export
 from blurnet.zoo.build import DEFENSES, LAYERS, build
-from blurnet.zoo.decompositions import inverse, nanmedian
+from blurnet.zoo.decompositions import inverse, median, nanmedian
 from blurnet.zoo.export import OPSET, export_onnx, export_program
 from blurnet.zoo.models import list_models, load_model
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
@@ -242,6 +242,9 @@ def test_decompositions_are_torchs_own_functions():
     for keepdim in (True, False):
         found, index = nanmedian(values, -1, keepdim)
         torch.testing.assert_close(found, values.nanmedian(-1, keepdim).values, rtol=0, atol=0, equal_nan=True)
+        assert index.shape == found.shape
+        found, index = median(values, -1, keepdim)
+        torch.testing.assert_close(found, values.median(-1, keepdim).values, rtol=0, atol=0, equal_nan=True)
         assert index.shape == found.shape
     matrix = torch.rand(3, 3, generator=draw, dtype=torch.float64)
     torch.testing.assert_close(inverse(matrix), torch.linalg.inv(matrix))
