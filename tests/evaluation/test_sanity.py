@@ -254,6 +254,9 @@ def test_chance():
 @each_threat
 @pytest.mark.parametrize("name", list_models())
 def test_shipped_nets_are_honest(name, threat):
-    victims = load_victims("synthetic", 32)
+    """No flag but those that the card states: LGS in front hides the gradient, and its card says so."""
+    victims, net = load_victims("synthetic", 32), load_model(name)
     settings = threat if "mask" in threat else {}
-    assert check(load_model(name), victims.images, victims.labels, source=load_model("lisa_cnn"), **settings) == ()
+    flags = check(net, victims.images, victims.labels, source=load_model("lisa_cnn"), **settings)
+    assert {flag.name for flag in flags} <= set(net.card.flags or ())
+    assert not net.card.flags or name == "lisa_cnn-lgs"
