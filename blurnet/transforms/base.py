@@ -75,8 +75,16 @@ class Transform(nn.Module, ABC):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Transform; which gradient the result has is described at the class."""
-        if self.random:
-            self._calls += 1
+        result: Tensor = self._drawn(x) if self.random else self._ruled(x)
+        return result
+
+    # The number of the call changes: a compiler would begin anew at each.
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _drawn(self, x: Tensor) -> Tensor:
+        self._calls += 1
+        return self._ruled(x)
+
+    def _ruled(self, x: Tensor) -> Tensor:
         gradient = _GRADIENT.get()
         if self._goes_straight(gradient) or not self._records(x):
             return self._exact(x)

@@ -341,6 +341,17 @@ def test_compiled_by_inductor_equals_eager(case):
     _check_compiled(case, "inductor")
 
 
+@pytest.mark.parametrize("name", [name for name, case in TRANSFORMS.items() if case.make().random])
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_once_for_many_draws(name):
+    case = TRANSFORMS[name]
+    torch.compiler.reset()
+    compiled, eager = torch.compile(fresh(case), backend="eager"), fresh(case)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for _ in range(4):
+            torch.testing.assert_close(compiled(pictures()), eager(pictures()), rtol=0, atol=1e-5)
+
+
 def _check_compiled(case: Case, backend: str) -> None:
     if not case.compiled:
         pytest.skip("calls a library that no compiler enters")
