@@ -2,7 +2,7 @@
 
 import functools
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from blurnet.transforms.common import prepare, side_by_side
 from blurnet.transforms.jpeg_model import Rounding, Subsampling, check_jpeg, jpeg_model
 from blurnet.transforms.opencv import bytes_of, opencv
 
-_TOGETHER = 4  # images a task: whole operations of torch wait for Python's lock less often
+_TASKS = 4  # a thread: enough to share the work evenly, few enough to wait seldom for Python's lock
 
 
 def jpeg(x: Tensor, quality: int = 75, subsampling: Subsampling = "4:2:0") -> Tensor:
@@ -41,12 +41,14 @@ def jpeg(x: Tensor, quality: int = 75, subsampling: Subsampling = "4:2:0") -> Te
     _check_channels(x)
     coded = torch.empty_like(images, memory_format=torch.contiguous_format)
 
-    def code(i: int) -> None:
-        place = slice(i * _TOGETHER, (i + 1) * _TOGETHER)
-        check_range(images[place])
-        _code(images[place], quality, subsampling, coded[place])
+    tasks = min(len(images), _TASKS * torch.get_num_threads())
 
-    side_by_side(code, -(-len(images) // _TOGETHER))
+    def code(i: int) -> None:
+        for image, out in zip(images[i::tasks], coded[i::tasks], strict=True):
+            check_range(image)  # one by one, while it is in the cache
+            torch.div(_coded(_pixels(image), quality, subsampling), 255, out=out)
+
+    side_by_side(code, tasks)
     return coded.to(x.device).to(x.dtype)
 
 
@@ -81,22 +83,20 @@ class JPEG(Transform):
         return f"quality={self.quality}, subsampling={self.subsampling!r}, rounding={self.rounding!r}"
 
 
-def _code(images: Tensor, quality: int, subsampling: Subsampling, out: Tensor) -> None:
-    """Images (N, C, H, W) through files in memory."""
-    codec = _fast_codec() if subsampling == "4:2:0" else None  # it has no other
-    for image, values in zip(out, _pixels(images), strict=True):
-        image.copy_(codec(values.movedim(-1, 0), quality) if codec else _by_pillow(values, quality, subsampling))
-    out.div_(255)
-
-
-def _pixels(images: Tensor) -> Sequence[Tensor]:
-    """Bytes (H, W, C) of each image: codecs take the channels of a pixel side by side."""
-    if opencv() is not None and images.dtype is torch.float32:
-        return [bytes_of(image) for image in images]
-    pixels = torch.empty(len(images), *images.shape[2:], images.shape[1], dtype=torch.uint8)
-    for i, channel in enumerate((images * 255).round_().unbind(1)):  # the fastest way for torch
+def _pixels(image: Tensor) -> Tensor:
+    """Bytes (H, W, C) of an image (C, H, W): codecs take the channels of a pixel side by side."""
+    if opencv() is not None and image.dtype is torch.float32:
+        return bytes_of(image)
+    pixels = torch.empty(*image.shape[1:], image.shape[0], dtype=torch.uint8)
+    for i, channel in enumerate((image * 255).round_().unbind()):  # the fastest way for torch
         pixels[..., i].copy_(channel)
-    return pixels.unbind()
+    return pixels
+
+
+def _coded(pixels: Tensor, quality: int, subsampling: Subsampling) -> Tensor:
+    """Bytes (H, W, C) through a file in memory to bytes (C, H, W)."""
+    codec = _fast_codec() if subsampling == "4:2:0" else None  # it has no other
+    return codec(pixels.movedim(-1, 0), quality) if codec else _by_pillow(pixels, quality, subsampling)
 
 
 @functools.cache
