@@ -1,18 +1,23 @@
 """Interleaved timing: every entry once a round, so that a slow moment of the machine hits all of them alike."""
 
+import functools
 import statistics
 import time
 from collections.abc import Callable, Mapping
 
+import torch
 from tqdm import tqdm
+
+POOL = 2**31  #: bytes of memory touched before anything is timed
 
 
 def medians(entries: Mapping[str, Callable[[], object]], rounds: int, label: str) -> dict[str, float]:
     """Median wall-clock seconds of each entry over ``rounds`` interleaved rounds.
 
     Each timed call follows one of the same entry that is not timed: it finds caches and freed memory as a loop over
-    batches leaves them, not as the entry before did. Fresh memory can cost more than the work.
+    batches leaves them, not as the entry before did.
     """
+    touch_memory()
     times: dict[str, list[float]] = {name: [] for name in entries}
     for _ in tqdm(range(rounds), desc=label, leave=False):
         for name, entry in entries.items():
@@ -21,3 +26,13 @@ def medians(entries: Mapping[str, Callable[[], object]], rounds: int, label: str
             entry()
             times[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+@functools.cache
+def touch_memory() -> None:
+    """Take :data:`POOL` bytes, write to them and give them back to the allocator, once a process.
+
+    With the settings of ``make bench`` it keeps them. Otherwise whether a call gets memory used before, or fresh pages
+    that cost more than its work, is chance: glibc's aligned allocation leaves holes that the next one misses.
+    """
+    torch.ones(POOL, dtype=torch.uint8)
