@@ -44,20 +44,17 @@ def inpaint(x: Tensor, mask: Tensor, method: Inpainting = "diffusion", radius: f
     one = mask[:1] if mask.stride(0) == 0 else mask  # of a mask for all images one look is enough
     holes = one.detach().to(device=x.device, dtype=torch.bool)
     inside = holes.expand(len(x), 1, *x.shape[-2:])
-    needed = method == "diffusion" or (x.requires_grad and torch.is_grad_enabled())
+    fills = method == "diffusion" or (x.requires_grad and torch.is_grad_enabled())
     result = x
-    if needed:
+    if fills:
         place = (..., *_surroundings(holes))
-        # The mask travels as a further channel, so that blocks of images bring theirs along.
-        both = torch.cat((images[place], inside[place].to(images)), 1)
-        shape = torch.Size((x.shape[1], *both.shape[-2:]))
-        filled = by_blocks(lambda part: _diffused(part[:, :-1], part[:, -1:], steps), both, result=shape)
+        box, filled = _filled(images[place], holes[place].to(images), steps)
         result = images.clone()
-        result[place] = filled
+        result[place][(..., *box)] = filled
         result = result.to(x.dtype)
     if method != "diffusion":
         value = torch.where(inside, _opencv(images.detach(), inside, method, radius).to(x.dtype), x.detach())
-        result = bpda(value, result) if needed else value
+        result = bpda(value, result) if fills else value
     return result
 
 
@@ -71,8 +68,26 @@ def check_inpainting(method: str, radius: float) -> None:
         needed(f"inpaint: method {method!r}")
 
 
-def _diffused(x: Tensor, inside: Tensor, steps: int) -> Tensor:
-    box = _box(inside > 0)
+def _filled(x: Tensor, inside: Tensor, steps: int) -> tuple[Box, Tensor]:
+    """What the diffusion puts into a part of the images, and which part: around a common mask, or all."""
+    if len(inside) == 1:
+        box = _box(inside > 0)
+        shape = torch.Size((x.shape[1], *(edge.stop - edge.start for edge in box)))
+        return box, by_blocks(lambda part: _diffused(part, inside, box, steps), x, result=shape)
+
+    def paste(part: Tensor) -> Tensor:
+        images, masks = part[:, :-1], part[:, -1:]
+        box, result = _box(masks > 0), images.clone()
+        result[(..., *box)] = _diffused(images, masks, box, steps)
+        return result
+
+    # The masks travel as a further channel, so that blocks of images bring theirs along.
+    both = torch.cat((x, inside), 1)
+    return (slice(None), slice(None)), by_blocks(paste, both, result=x.shape[1:])
+
+
+def _diffused(x: Tensor, inside: Tensor, box: Box, steps: int) -> Tensor:
+    """The images in the box, which holds every masked pixel and its neighbours."""
     known = 1 - inside
     coarse = _coarse_fill(_halved(x * known), _halved(known))
     place = (..., *box)
@@ -82,9 +97,7 @@ def _diffused(x: Tensor, inside: Tensor, steps: int) -> Tensor:
         padded = F.pad(part, (1, 1, 1, 1), mode="replicate")
         mean = (padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1]).add_(padded[..., 1:-1, :-2])
         part = torch.where(kept, pixels, mean.add_(padded[..., 1:-1, 2:]).div_(4).clamp(max=1))
-    result = x.clone()
-    result[place] = part
-    return result
+    return part
 
 
 def _coarse_fill(values: Tensor, known: Tensor) -> Tensor:
