@@ -15,6 +15,7 @@ from blurnet.transforms.jpeg_model import Rounding, Subsampling, check_jpeg, jpe
 from blurnet.transforms.opencv import bytes_of, opencv
 
 _TASKS = 4  # a thread: enough to share the work evenly, few enough to wait seldom for Python's lock
+_TASK = 2**17  # numbers at least; to start a thread takes longer than to code fewer
 
 
 def jpeg(x: Tensor, quality: int = 75, subsampling: Subsampling = "4:2:0") -> Tensor:
@@ -41,7 +42,7 @@ def jpeg(x: Tensor, quality: int = 75, subsampling: Subsampling = "4:2:0") -> Te
     _check_channels(x)
     coded = torch.empty_like(images, memory_format=torch.contiguous_format)
 
-    tasks = min(len(images), _TASKS * torch.get_num_threads())
+    tasks = min(len(images), _TASKS * torch.get_num_threads(), max(images.numel() // _TASK, 1))
 
     def code(i: int) -> None:
         for image, out in zip(images[i::tasks], coded[i::tasks], strict=True):
