@@ -123,6 +123,32 @@ def fill_blocks(
     return out
 
 
+def fill_each(fill: Callable[[Tensor, Tensor], object], x: Tensor, numbers: int) -> Tensor:
+    """What ``fill(image, target)`` writes for each image of ``x`` on the CPU, in Python threads; no gradients.
+
+    For libraries that take one image at a time and work outside of Python's lock.
+
+    Args:
+        fill: writes its result for one image into a target of the same shape.
+        x: images or planes (N, ...); each is checked to be in [0, 1] just before it is used, while it is in the cache.
+        numbers: how many values a thread's share has at least; to start a thread for fewer takes longer than the work.
+
+    Raises:
+        ValueError: as :func:`blurnet.checks.check_range`.
+    """
+    out = torch.empty_like(x, memory_format=torch.contiguous_format)
+    # Four shares a thread: enough to spread the work evenly, few enough to wait seldom for Python's lock.
+    shares = min(len(x), 4 * torch.get_num_threads(), max(x.numel() // numbers, 1))
+
+    def run(i: int) -> None:
+        for image, target in zip(x[i::shares], out[i::shares], strict=True):
+            check_range(image)
+            fill(image, target)
+
+    side_by_side(run, shares)
+    return out
+
+
 def side_by_side(function: Callable[[int], T], count: int) -> list[T]:
     """``function`` of 0 to ``count - 1`` in Python threads that share torch's number of threads; no gradients.
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from blurnet.transforms.base import Transform
 from blurnet.transforms.common import by_planes, prepare, rounded_into_range, symmetric
-from blurnet.transforms.opencv import filter_planes, opencv, takes
+from blurnet.transforms.opencv import filter_planes, filters
 
 
 def gaussian_filter(x: Tensor, sigma: float = 1.0, truncate: float = 4.0, window: int | None = None) -> Tensor:
@@ -32,8 +32,7 @@ def gaussian_filter(x: Tensor, sigma: float = 1.0, truncate: float = 4.0, window
     """
     weights = _kernel(sigma, truncate, window)
     images = prepare(x, values=False)
-    cv2 = opencv()
-    if takes(images) and cv2:
+    if cv2 := filters(images):
         taps, border = np.array(weights[:0:-1] + weights, dtype=np.float32), cv2.BORDER_REFLECT
         blurred = filter_planes(lambda a, out: cv2.sepFilter2D(a, -1, taps, taps, dst=out, borderType=border), images)
         return rounded_into_range(blurred, x.dtype)

@@ -155,7 +155,7 @@ def _surroundings(inside: Tensor) -> Box:
 
 
 def _opencv(x: Tensor, inside: Tensor, method: str, radius: float) -> Tensor:
-    cv2 = needed("inpaint: method 'telea' or 'navier-stokes'")
+    cv2 = needed(f"inpaint: method {method!r}")
     flag = cv2.INPAINT_TELEA if method == "telea" else cv2.INPAINT_NS
     if x.shape[1] not in (1, 3):
         raise ValueError(f"inpaint: OpenCV takes 1 or 3 channels, got {tuple(x.shape)}")

@@ -8,14 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from blurnet.checks import check_range
 from blurnet.transforms.base import Transform
-from blurnet.transforms.common import prepare, side_by_side
+from blurnet.transforms.common import fill_each, prepare
 from blurnet.transforms.jpeg_model import Rounding, Subsampling, check_jpeg, jpeg_model
 from blurnet.transforms.opencv import bytes_of, opencv
-
-_TASKS = 4  # a thread: enough to share the work evenly, few enough to wait seldom for Python's lock
-_TASK = 2**17  # numbers at least; to start a thread takes longer than to code fewer
 
 
 def jpeg(x: Tensor, quality: int = 75, subsampling: Subsampling = "4:2:0") -> Tensor:
@@ -40,16 +36,11 @@ def jpeg(x: Tensor, quality: int = 75, subsampling: Subsampling = "4:2:0") -> Te
     check_jpeg(quality, subsampling)
     images = prepare(x.detach(), values=False).cpu()
     _check_channels(x)
-    coded = torch.empty_like(images, memory_format=torch.contiguous_format)
 
-    tasks = min(len(images), _TASKS * torch.get_num_threads(), max(images.numel() // _TASK, 1))
+    def code(image: Tensor, out: Tensor) -> None:
+        torch.div(_coded(_pixels(image), quality, subsampling), 255, out=out)
 
-    def code(i: int) -> None:
-        for image, out in zip(images[i::tasks], coded[i::tasks], strict=True):
-            check_range(image)  # one by one, while it is in the cache
-            torch.div(_coded(_pixels(image), quality, subsampling), 255, out=out)
-
-    side_by_side(code, tasks)
+    coded = fill_each(code, images, 2**17)
     return coded.to(x.device).to(x.dtype)
 
 

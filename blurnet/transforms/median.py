@@ -7,7 +7,7 @@ from torch import Tensor
 from blurnet.checks import check_odd
 from blurnet.transforms.base import Transform
 from blurnet.transforms.common import by_planes, prepare, symmetric
-from blurnet.transforms.opencv import filter_planes, opencv, takes
+from blurnet.transforms.opencv import filter_planes, filters
 
 
 def median(x: Tensor, size: int = 3) -> Tensor:
@@ -32,8 +32,7 @@ def median(x: Tensor, size: int = 3) -> Tensor:
     images = prepare(x, values=size == 1)
     if size == 1:
         return x
-    cv2 = opencv()
-    if size == 3 and takes(images) and cv2:  # its border repeats the last pixel: "reflect" for this size alone
+    if size == 3 and (cv2 := filters(images)):  # its border repeats the last pixel: "reflect" for this size alone
         return filter_planes(lambda plane, out: cv2.medianBlur(plane, 3, dst=out), images).to(x.dtype)
     records = images.requires_grad and torch.is_grad_enabled()
     rule = _three if size == 3 else _chosen if records else _selected

@@ -8,10 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blurnet.checks import check_range
-from blurnet.transforms.common import side_by_side
+from blurnet.transforms.common import fill_each
 
-_TASK = 2**21  # numbers; a thread for less waits longer than it works
 _WORTHWHILE = 2**12  # pixels; below, a call costs more than the filter
 
 Filter = Callable[[Any, Any], object]
@@ -35,12 +33,15 @@ def needed(what: str) -> Any:
     return cv2
 
 
-def takes(x: Tensor) -> bool:
-    """Whether :func:`filter_planes` serves these images: on a CPU in single precision, no gradient, not traced."""
+def filters(x: Tensor) -> Any:
+    """The library, where :func:`filter_planes` serves these images, else None.
+
+    It serves images on a CPU in single precision that are large enough, record no gradient and are not traced.
+    """
     if torch.compiler.is_compiling() or (x.requires_grad and torch.is_grad_enabled()):
-        return False
+        return None
     large = x.shape[-2] * x.shape[-1] >= _WORTHWHILE
-    return large and x.is_cpu and x.dtype is torch.float32 and opencv() is not None
+    return opencv() if large and x.is_cpu and x.dtype is torch.float32 else None
 
 
 def filter_planes(run: Filter, x: Tensor) -> Tensor:
@@ -48,27 +49,17 @@ def filter_planes(run: Filter, x: Tensor) -> Tensor:
 
     Args:
         run: ``run(array, target)`` writes the filtered (H, W) array into the target.
-        x: images (N, C, H, W) for which :func:`takes` holds; checked to be in [0, 1].
+        x: images (N, C, H, W) that :func:`filters` takes; checked to be in [0, 1].
 
     Raises:
         ValueError: as :func:`blurnet.checks.check_range`.
     """
     planes = x.detach().flatten(0, 1).contiguous()
-    out = torch.empty_like(planes)
-    tasks = min(max(planes.numel() // _TASK, 1), len(planes))
-
-    def task(i: int) -> None:
-        part = planes[i::tasks]
-        check_range(part)
-        for plane, filtered in zip(part.numpy(), out[i::tasks].numpy(), strict=True):
-            run(plane, filtered)
-
-    side_by_side(task, tasks)
-    return out.view(x.shape)
+    return fill_each(lambda plane, out: run(plane.numpy(), out.numpy()), planes, 2**21).view(x.shape)
 
 
 def bytes_of(image: Tensor) -> Tensor:
-    """One image (C, H, W) in single precision as bytes (H, W, C), ``(255 x).round()``; five times as fast as torch."""
+    """One image (C, H, W) in single precision as bytes (H, W, C), ``(255 x).round()``; faster than by torch."""
     cv2 = needed("bytes_of")
     channels, height, width = image.shape
     planes = cv2.convertScaleAbs(image.reshape(-1, width).numpy(), alpha=255).reshape(channels, height, width)

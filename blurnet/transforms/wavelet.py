@@ -141,7 +141,7 @@ def _median_noise(diagonal: Tensor) -> Tensor:
 
 
 def _sorted_noise(size: Tensor) -> Tensor:
-    """The same of sizes (N, C, L) on the CPU, where NumPy sorts seven times faster than torch finds a median."""
+    """The same of sizes (N, C, L) on the CPU, where NumPy sorts faster than torch finds a median."""
     ordered = torch.from_numpy(np.sort(size.numpy(), axis=-1))
     zeros = (size == 0).sum(-1, keepdim=True)
     count = size.shape[-1] - zeros
@@ -158,7 +158,7 @@ def _bayes(band: Tensor, sigma: Tensor) -> Tensor:
 
 def _threshold(band: Tensor, threshold: Tensor, mode: str) -> Tensor:
     if mode == "soft":
-        return band - band.minimum(threshold).maximum(-threshold)  # clamp with tensors is three times slower
+        return band - band.minimum(threshold).maximum(-threshold)  # clamp with tensors is slower
     return torch.where(band.abs() < threshold, 0.0, band)
 
 
