@@ -37,7 +37,7 @@ def bit_depth(x: Tensor, bits: int = 3, rule: BitRule = "squeeze") -> Tensor:
     """
     _check(bits, rule)
     images = prepare(x, values=False).detach()
-    value = fill_blocks(lambda part, out: _reduced(part, bits, rule, out), images).to(x.dtype)
+    value = fill_blocks(lambda part, out: _reduced(part, bits, rule, out), images, 2**19).to(x.dtype)
     return bpda(value, x) if x.requires_grad and torch.is_grad_enabled() else value
 
 

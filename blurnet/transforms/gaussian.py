@@ -7,7 +7,7 @@ from torch import Tensor
 
 from blurnet.transforms.base import Transform
 from blurnet.transforms.common import by_planes, prepare, rounded_into_range, symmetric
-from blurnet.transforms.opencv import filter_planes, filters
+from blurnet.transforms.opencv import Array, filter_planes, filters
 
 
 def gaussian_filter(x: Tensor, sigma: float = 1.0, truncate: float = 4.0, window: int | None = None) -> Tensor:
@@ -34,8 +34,12 @@ def gaussian_filter(x: Tensor, sigma: float = 1.0, truncate: float = 4.0, window
     images = prepare(x, values=False)
     if cv2 := filters(images):
         taps, border = np.array(weights[:0:-1] + weights, dtype=np.float32), cv2.BORDER_REFLECT
-        blurred = filter_planes(lambda a, out: cv2.sepFilter2D(a, -1, taps, taps, dst=out, borderType=border), images)
-        return rounded_into_range(blurred, x.dtype)
+
+        def blur(plane: Array, out: Array) -> None:
+            cv2.sepFilter2D(plane, -1, taps, taps, dst=out, borderType=border)
+            out.clip(0, 1, out=out)  # sums of weights that rounding brings above 1
+
+        return filter_planes(blur, images).to(x.dtype)
     return by_planes(lambda part: rounded_into_range(_blurred(part, weights), images.dtype), images).to(x.dtype)
 
 

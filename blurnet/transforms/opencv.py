@@ -5,6 +5,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -12,7 +14,8 @@ from blurnet.transforms.common import fill_each
 
 _WORTHWHILE = 2**12  # pixels; below, a call costs more than the filter
 
-Filter = Callable[[Any, Any], object]
+Array = npt.NDArray[np.float32]
+Filter = Callable[[Array, Array], object]
 
 
 @functools.cache
@@ -54,8 +57,12 @@ def filter_planes(run: Filter, x: Tensor) -> Tensor:
     Raises:
         ValueError: as :func:`blurnet.checks.check_range`.
     """
-    planes = x.detach().flatten(0, 1).contiguous()
-    return fill_each(lambda plane, out: run(plane.numpy(), out.numpy()), planes, 2**21).view(x.shape)
+
+    def fill(image: Tensor, target: Tensor) -> None:
+        for plane, out in zip(image.numpy(), target.numpy(), strict=True):
+            run(plane, out)
+
+    return fill_each(fill, x.detach().contiguous(), 2**21)
 
 
 def bytes_of(image: Tensor) -> Tensor:

@@ -52,7 +52,11 @@ def resize_pad(
     def paste(part: Tensor, target: Tensor) -> None:
         target[..., : rows.start, :], target[..., rows.stop :, :] = value, value
         target[..., : columns.start], target[..., columns.stop :] = value, value
-        target[..., rows, columns] = F.interpolate(part, size, mode=interpolation)
+        # What F.interpolate calls, which has no ``out``: straight into the canvas.
+        if interpolation == "nearest":
+            torch.ops.aten.upsample_nearest2d.out(part, size, out=target[..., rows, columns])
+        else:
+            torch.ops.aten.upsample_bilinear2d.out(part, size, False, out=target[..., rows, columns])
 
     return fill_blocks(paste, images, result=torch.Size((x.shape[1], *canvas))).to(x.dtype)
 
