@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from blurnet.transforms.common import records
+
 # ITU-R BT.601, full range, as JFIF (JPEG files) has it: Cb and Cr are centred at 0 here.
 _YCBCR = ((0.299, 0.587, 0.114), (-0.168735892, -0.331264108, 0.5), (0.5, -0.418687589, -0.081312411))
 # The same with the headroom of studio video, as scikit-image has it, over 255: offsets 16, 128, 128 are left out.
@@ -60,5 +62,9 @@ def _table(rows: tuple[tuple[float, ...], ...], like: Tensor) -> Tensor:
 def _mixed(x: Tensor, matrix: Tensor) -> Tensor:
     """Each output channel a weighted sum of the three input channels; no product that autocast would round."""
     first, second, third = x.unbind(-3)
-    rows = [(first * a).add_(second, alpha=b).add_(third, alpha=c) for a, b, c in matrix.tolist()]
-    return torch.stack(rows, -3)
+    if records(x):
+        return torch.stack([(first * a).add_(second, alpha=b).add_(third, alpha=c) for a, b, c in matrix.tolist()], -3)
+    out = torch.empty_like(x)
+    for row, (a, b, c) in zip(out.unbind(-3), matrix.tolist(), strict=True):
+        torch.mul(first, a, out=row).add_(second, alpha=b).add_(third, alpha=c)
+    return out

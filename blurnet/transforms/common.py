@@ -31,6 +31,11 @@ def prepare(x: Tensor, channels: int | None = None, values: bool = True) -> Tens
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
+def records(x: Tensor) -> bool:
+    """Whether operations on ``x`` are recorded, for a gradient or by a compiler: then none may write in place."""
+    return torch.compiler.is_compiling() or (x.requires_grad and torch.is_grad_enabled())
+
+
 def rounded_into_range(y: Tensor, dtype: torch.dtype) -> Tensor:
     """Averages of pixels, in [0, 1] but for rounding, brought into it in ``dtype``; the gradient passes unchanged.
 

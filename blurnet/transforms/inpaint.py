@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blurnet.bpda import bpda
-from blurnet.transforms.common import by_blocks, prepare, side_by_side
+from blurnet.transforms.common import by_blocks, fill_blocks, prepare, records, side_by_side
 from blurnet.transforms.opencv import needed
 
 Inpainting = Literal["diffusion", "telea", "navier-stokes"]
@@ -38,18 +38,19 @@ def inpaint(x: Tensor, mask: Tensor, method: Inpainting = "diffusion", radius: f
     Source: Telea 2004; Bertalmio et al. 2001 (Navier-Stokes).
     """
     check_inpainting(method, radius)
-    images = prepare(x)
+    fills = method == "diffusion" or (x.requires_grad and torch.is_grad_enabled())
+    copies = fills and not records(x)
+    images = prepare(x, values=not copies)
     if mask.ndim != 4 or mask.shape[1] != 1 or mask.shape[-2:] != x.shape[-2:] or len(mask) not in (1, len(x)):
         raise ValueError(f"inpaint: expected a mask (N, 1, H, W) for images {tuple(x.shape)}, got {tuple(mask.shape)}")
     one = mask[:1] if mask.stride(0) == 0 else mask  # of a mask for all images one look is enough
     holes = one.detach().to(device=x.device, dtype=torch.bool)
     inside = holes.expand(len(x), 1, *x.shape[-2:])
-    fills = method == "diffusion" or (x.requires_grad and torch.is_grad_enabled())
     result = x
     if fills:
+        result = fill_blocks(lambda part, out: out.copy_(part), images) if copies else images.clone()
         place = (..., *_surroundings(holes))
         box, filled = _filled(images[place], holes[place].to(images), steps)
-        result = images.clone()
         result[place][(..., *box)] = filled
         result = result.to(x.dtype)
     if method != "diffusion":
@@ -73,7 +74,7 @@ def _filled(x: Tensor, inside: Tensor, steps: int) -> tuple[Box, Tensor]:
     if len(inside) == 1:
         box = _box(inside > 0)
         shape = torch.Size((x.shape[1], *(edge.stop - edge.start for edge in box)))
-        return box, by_blocks(lambda part: _diffused(part, inside, box, steps), x, result=shape)
+        return box, by_blocks(lambda part: _diffused(part, inside, box, steps), x, 2**20, shape)
 
     def paste(part: Tensor) -> Tensor:
         images, masks = part[:, :-1], part[:, -1:]

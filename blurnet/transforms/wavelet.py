@@ -9,7 +9,7 @@ from torch import Tensor
 
 from blurnet.transforms.base import Transform
 from blurnet.transforms.color import rgb_of_studio_ycbcr, studio_ycbcr
-from blurnet.transforms.common import by_blocks, prepare, symmetric
+from blurnet.transforms.common import by_blocks, prepare, records, symmetric
 
 Method = Literal["BayesShrink", "VisuShrink"]
 Mode = Literal["soft", "hard"]
@@ -105,7 +105,7 @@ def _scaled(x: Tensor, noise: Tensor | None, filters: Filters, method: str, mode
     low, high = x.amin((-2, -1), keepdim=True), x.amax((-2, -1), keepdim=True)
     span = torch.where(high > low, high - low, 1.0)
     noise = None if noise is None else noise / span
-    return _shrunk((x - low).div_(span), noise, filters, method, mode, levels) * span + low
+    return (_shrunk((x - low).div_(span), noise, filters, method, mode, levels) * span).add_(low)
 
 
 def _shrunk(x: Tensor, noise: Tensor | None, filters: Filters, method: str, mode: str, levels: int | None) -> Tensor:
@@ -117,11 +117,14 @@ def _shrunk(x: Tensor, noise: Tensor | None, filters: Filters, method: str, mode
         x, bands = _decomposed(x, filters)
         details.append(bands)
     sigma = _median_noise(details[0][2]) if noise is None else noise
-    visu = sigma * math.sqrt(2 * math.log(size[0] * size[1])) if method == "VisuShrink" else None
-    for bands in reversed(details):
+    if method == "VisuShrink":
+        thresholds = [[sigma * math.sqrt(2 * math.log(size[0] * size[1]))] * 3] * levels
+    else:
+        thresholds = _bayes(details, sigma)
+    for bands, limits in zip(reversed(details), reversed(thresholds), strict=True):
         height, width = bands[0].shape[-2:]
-        kept = [_threshold(band, _bayes(band, sigma) if visu is None else visu, mode) for band in bands]
-        x = _rebuilt(x[..., :height, :width], (kept[0], kept[1], kept[2]), filters)
+        across, down, diagonal = (_threshold(band, limit, mode) for band, limit in zip(bands, limits, strict=True))
+        x = _rebuilt(x[..., :height, :width], (across, down, diagonal), filters)
     return x[..., : size[0], : size[1]]
 
 
@@ -150,10 +153,12 @@ def _sorted_noise(size: Tensor) -> Tensor:
     return torch.where(count > 0, middle / _QUARTILE, 0.0)[..., None]
 
 
-def _bayes(band: Tensor, sigma: Tensor) -> Tensor:
-    """BayesShrink's threshold for one band: the noise's variance over the signal's standard deviation."""
-    signal = band.square().mean((-2, -1), keepdim=True) - sigma.square()
-    return sigma.square() / signal.clamp(min=torch.finfo(band.dtype).eps).sqrt()
+def _bayes(details: list[Details], sigma: Tensor) -> list[list[Tensor]]:
+    """BayesShrink's threshold for each band: the noise's variance over the signal's standard deviation."""
+    power = torch.stack([band.square().mean((-2, -1), keepdim=True) for bands in details for band in bands])
+    signal = (power - sigma.square()).clamp(min=torch.finfo(sigma.dtype).eps).sqrt()
+    thresholds = (sigma.square() / signal).unbind()
+    return [list(thresholds[start : start + 3]) for start in range(0, len(thresholds), 3)]
 
 
 def _threshold(band: Tensor, threshold: Tensor, mode: str) -> Tensor:
@@ -182,17 +187,32 @@ def _decomposed(x: Tensor, filters: Filters) -> tuple[Tensor, Details]:
 def _analysed(x: Tensor, filters: Filters, dim: int) -> tuple[Tensor, Tensor]:
     length, size = len(filters.dec_lo), x.shape[dim]
     count = (size + length - 1) // 2
-    if length > 2 or size % 2:
-        border = length - 1
-        x = symmetric(x, border if dim == -2 else 0, border if dim == -1 else 0).narrow(dim, 1, size + 2 * border - 1)
     if length == 2:
         # Products first, as PyWavelets: which details are exactly 0, and left out of the noise, hangs on the rounding.
-        x = x * filters.dec_lo[0]
+        x = _scaled_even(x, filters.dec_lo[0], dim)
         first, second = _every_second(x, dim, 0, count), _every_second(x, dim, 1, count)
         return first + second, first - second
+    border = length - 1
+    x = symmetric(x, border if dim == -2 else 0, border if dim == -1 else 0).narrow(dim, 1, size + 2 * border - 1)
     taps = [_every_second(x, dim, tap, count) for tap in range(length)]
     low, high = (_combined(taps, list(reversed(filter_))) for filter_ in (filters.dec_lo, filters.dec_hi))
     return low, high
+
+
+def _scaled_even(x: Tensor, factor: float, dim: int) -> Tensor:
+    """``x * factor``, an odd number of rows or columns continued by the last."""
+    size = x.shape[dim]
+    if size % 2 == 0:
+        return x * factor
+    last = x.narrow(dim, size - 1, 1)
+    if records(x):
+        return torch.cat((x, last), dim) * factor
+    shape = list(x.shape)
+    shape[dim] += 1
+    scaled = x.new_empty(shape)
+    for part, place in ((x, 0), (last, size)):
+        torch.mul(part, factor, out=scaled.narrow(dim, place, part.shape[dim]))
+    return scaled
 
 
 def _rebuilt(approximation: Tensor, details: Details, filters: Filters) -> Tensor:
@@ -205,14 +225,28 @@ def _rebuilt(approximation: Tensor, details: Details, filters: Filters) -> Tenso
 def _synthesised(low: Tensor, high: Tensor, filters: Filters, dim: int) -> Tensor:
     half = len(filters.rec_lo) // 2
     count = low.shape[dim] - half + 1
-    taps = [band.narrow(dim, half - 1 - i, count) for band in (low, high) for i in range(half)]
+    if half == 1:
+        return _alternating(low * filters.rec_lo[0], high * filters.rec_hi[0], dim)
     shape = list(low.shape)
     shape[dim] = 2 * count
     out = low.new_empty(shape)
+    taps = [band.narrow(dim, half - 1 - i, count) for band in (low, high) for i in range(half)]
     for phase in (0, 1):
         _every_second(out, dim, phase, count).copy_(
             _combined(taps, filters.rec_lo[phase::2] + filters.rec_hi[phase::2])
         )
+    return out
+
+
+def _alternating(low: Tensor, high: Tensor, dim: int) -> Tensor:
+    """Rows or columns in turn the sum and the difference of two maps."""
+    if records(low):
+        return torch.stack((low + high, low - high), dim).flatten(dim - 1, dim)
+    shape = list(low.shape)
+    shape[dim] *= 2
+    out = low.new_empty(shape)
+    torch.add(low, high, out=_every_second(out, dim, 0, low.shape[dim]))
+    torch.sub(low, high, out=_every_second(out, dim, 1, low.shape[dim]))
     return out
 
 
