@@ -7,10 +7,12 @@ from torch import Tensor
 
 from blurnet.checks import check_mask
 from blurnet.transforms.base import Transform
-from blurnet.transforms.common import by_blocks, by_planes, prepare, rounded_into_range
+from blurnet.transforms.common import by_blocks, by_planes, prepare, records, rounded_into_range
 
 # Both systems have the penalty 2 weight, so that neighbours count 2, the image 1, and 2 / 9 is one neighbour's share.
 _SHARE = 2 / 9
+
+Pair = tuple[Tensor, Tensor]
 
 
 def total_variation_min(
@@ -144,21 +146,27 @@ class TotalVariationMin(Transform):
 def _bregman(x: Tensor, weight: float, isotropic: bool, iterations: int, tolerance: float) -> Tensor:
     scale = 2 * weight  # in units of 1 / scale the shrinkage has no parameter left
     f = (x + 1) * scale  # away from 0, where products become subnormal, which is slow
-    u = _framed(f)
+    half, u = f / 2, _framed(f)
     middle = u[..., 1:-1, 1:-1]
     b = (torch.zeros_like(f), torch.zeros_like(f))
     p = (f.new_zeros(*f.shape[:-1], f.shape[-1] + 1), f.new_zeros(*f.shape[:-2], f.shape[-2] + 1, f.shape[-1]))
     inner = (p[0][..., 1:], p[1][..., 1:, :])
     active = torch.ones(len(x), 1, 1, 1, dtype=torch.bool, device=x.device)
+    # Maps to write into; where operations are recorded, None, and each writes into a new one.
+    spare: list[Tensor | None] = [None] * 5 if records(x) else [torch.empty_like(f) for _ in range(5)]
     for _ in range(iterations):
-        across, down = b[0] + u[..., 1:-1, 2:] - middle, b[1] + u[..., 2:, 1:-1] - middle
-        rest = (f / 2 - inner[0]).sub_(inner[1]).sub_(middle, alpha=1 / _SHARE)
-        b = _shrinkage(across, down, isotropic)
-        inner[0].copy_(torch.sub(across, b[0], alpha=2))
-        inner[1].copy_(torch.sub(down, b[1], alpha=2))
+        across = torch.sub(b[0], middle, out=spare[0]).add_(u[..., 1:-1, 2:])
+        down = torch.sub(b[1], middle, out=spare[1]).add_(u[..., 2:, 1:-1])
+        rest = torch.sub(half, inner[0], out=spare[2]).sub_(inner[1]).sub_(middle, alpha=1 / _SHARE)
+        b = _shrinkage(across, down, isotropic, spare[3], None if spare[0] is None else b)
+        for target, values, shrunk in zip(inner, (across, down), b, strict=True):
+            if spare[0] is None:
+                target.copy_(torch.sub(values, shrunk, alpha=2))
+            else:
+                torch.sub(values, shrunk, alpha=2, out=target)
         for part in (u[..., :-2, 1:-1], u[..., 2:, 1:-1], u[..., 1:-1, :-2], u[..., 1:-1, 2:]):
             rest.add_(part)
-        change = _swept(rest.add_(p[0][..., :-1]).add_(p[1][..., :-1, :]))
+        change = _swept(rest.add_(p[0][..., :-1]).add_(p[1][..., :-1, :]), spare[3], spare[4])
         middle.add_(change if bool(active.all()) else change * active, alpha=_SHARE)
         active = active & (_root_mean_square(change) > tolerance * scale / _SHARE)
         if not bool(active.any()):
@@ -174,30 +182,39 @@ def _framed(f: Tensor) -> Tensor:
     return u
 
 
-def _shrinkage(across: Tensor, down: Tensor, isotropic: bool) -> tuple[Tensor, Tensor]:
-    """What shrinking gradients by 1 takes away from them."""
+def _shrinkage(
+    across: Tensor, down: Tensor, isotropic: bool, spare: Tensor | None = None, out: Pair | None = None
+) -> Pair:
+    """What shrinking gradients by 1 takes away from them; ``spare`` is written to, ``out`` takes the result."""
+    outs = (None, None) if out is None else out
     if not isotropic:
-        return across.clamp(-1, 1), down.clamp(-1, 1)
+        return torch.clamp(across, -1, 1, out=outs[0]), torch.clamp(down, -1, 1, out=outs[1])
     # The tiny term keeps the slope of the root finite at 0.
-    square = torch.addcmul(across.new_tensor(1e-20), across, across).addcmul_(down, down)
-    share = (square.sqrt_() + 1).reciprocal_()
-    return across * share, down * share
+    square = torch.addcmul(across.new_tensor(1e-20), across, across, out=spare).addcmul_(down, down)
+    share = torch.add(square.sqrt_(), 1, out=spare).reciprocal_()
+    return torch.mul(across, share, out=outs[0]), torch.mul(down, share, out=outs[1])
 
 
-def _swept(rest: Tensor, stages: int = 3) -> Tensor:
+def _swept(rest: Tensor, *spare: Tensor | None) -> Tensor:
     """A Gauss-Seidel sweep's change, over the share: ``(1 - T)^-1 rest``, T the share of the pixels above and left.
 
     ``(1 - T)^-1 = (1 + T)(1 + T^2)(1 + T^4) ...``; after three factors T^8 is left out, which is at most 0.0015 of it.
+    The two spare maps, or ``rest`` itself, hold the result.
     """
-    height, width = rest.shape[-2:]
-    for stage in range(stages):
-        power, source = 2**stage, rest
-        rest = source.clone()
-        for down in range(power + 1):
-            right, factor = power - down, math.comb(power, down) * _SHARE**power
-            if down < height and right < width:
-                rest[..., down:, right:].add_(source[..., : height - down, : width - right], alpha=factor)
+    for power, out in zip((1, 2, 4), (spare[0], spare[1], spare[0]), strict=True):
+        rest = _plus_power(rest, power, out)
     return rest
+
+
+def _plus_power(source: Tensor, power: int, out: Tensor | None) -> Tensor:
+    """``(1 + T^power) source``; every way of ``power`` steps down or right counts."""
+    height, width = source.shape[-2:]
+    out = source.clone() if out is None else out.copy_(source)
+    for down in range(power + 1):
+        right, factor = power - down, math.comb(power, down) * _SHARE**power
+        if down < height and right < width:
+            out[..., down:, right:].add_(source[..., : height - down, : width - right], alpha=factor)
+    return out
 
 
 def _root_mean_square(change: Tensor) -> Tensor:
