@@ -9,7 +9,7 @@ from torch import Tensor
 
 from blurnet.checks import check_odd
 from blurnet.transforms.base import Transform
-from blurnet.transforms.common import by_blocks, prepare, reflect, rounded_into_range
+from blurnet.transforms.common import by_blocks, prepare, records, reflect, rounded_into_range
 from blurnet.transforms.pairs import Shift, add_pair, half_plane, halvings, squared_distance
 
 BilateralRule = Literal["scikit-image", "opencv"]
@@ -99,7 +99,10 @@ def _filtered(x: Tensor, window: int, sigma_color: float | None, sigma_spatial: 
         shift = Shift(down, across, spatial.get((down, across), 0.0), spatial.get((-down, -across), 0.0))
         add_pair(mean, padded, radius, shift, weight, 0)
     flat = x.amax((1, 2, 3), keepdim=True) == x.amin((1, 2, 3), keepdim=True)
-    return torch.where(flat, x, mean[0] / (mean[1] * unit))
+    value = mean[0] / (mean[1] * unit)
+    # A look at the images pays where it is free: on a GPU it would wait.
+    known = x.is_cpu and not records(x)
+    return value if known and not bool(flat.any()) else torch.where(flat, x, value)
 
 
 def _unit(x: Tensor, sigma_color: float | None, rule: str) -> Tensor:

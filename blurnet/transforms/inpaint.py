@@ -92,12 +92,13 @@ def _diffused(x: Tensor, inside: Tensor, box: Box, steps: int) -> Tensor:
     known = 1 - inside
     coarse = _coarse_fill(_halved(x * known), _halved(known))
     place = (..., *box)
-    kept, pixels = known[place] > 0, x[place]
-    part = torch.where(kept, pixels, _doubled(coarse, box))
+    kept, hole = x[place] * known[place], inside[place]  # products and sums: torch.where is slow with one mask for all
+    part = torch.addcmul(kept, _doubled(coarse, box).clamp(max=1), hole)
+    quarter = hole / 4
     for _ in range(steps):
         padded = F.pad(part, (1, 1, 1, 1), mode="replicate")
-        mean = (padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1]).add_(padded[..., 1:-1, :-2])
-        part = torch.where(kept, pixels, mean.add_(padded[..., 1:-1, 2:]).div_(4).clamp(max=1))
+        total = (padded[..., :-2, 1:-1] + padded[..., 2:, 1:-1]).add_(padded[..., 1:-1, :-2])
+        part = torch.addcmul(kept, total.add_(padded[..., 1:-1, 2:]), quarter)
     return part
 
 
@@ -111,7 +112,8 @@ def _coarse_fill(values: Tensor, known: Tensor) -> Tensor:
     if height == width == 1 or bool((known > 0).all()):  # what follows would not be used
         return torch.where(known > 0, mean, 0.5)
     coarse = _coarse_fill(_halved(values), _halved(known))
-    return torch.where(known > 0, mean, _doubled(coarse, (slice(0, height), slice(0, width))))
+    unknown = (known == 0).to(mean)  # where the mean is 0
+    return torch.addcmul(mean, _doubled(coarse, (slice(0, height), slice(0, width))), unknown)
 
 
 def _halved(sums: Tensor) -> Tensor:
