@@ -38,7 +38,8 @@ def _smooth(x: Tensor, out: Tensor, settings: Settings, windows: Windows, magnit
     affine in the magnitude g.
     """
     height, width = windows.height, windows.width
-    scale = _magnitude_into(x, settings, windows, magnitude, other)
+    scratch = out[:, :1] if out.dtype == x.dtype else None  # nothing stands there yet
+    scale = _magnitude_into(x, settings, windows, magnitude, other, scratch)
     flat = magnitude.flatten(1)  # the padding repeats pixels of the image: it holds no other values
     low, high = flat.amin(dim=1).view(-1, 1, 1, 1), flat.amax(dim=1).view(-1, 1, 1, 1)
     span = high - low
@@ -65,15 +66,20 @@ def low_passed(x: Tensor, size: int) -> Tensor:
     return depthwise(x, gaussian(size).to(x.device)).clamp(0, 1)
 
 
-def _magnitude_into(x: Tensor, settings: Settings, windows: Windows, magnitude: Tensor, other: Tensor) -> float:
-    """Write the gradient's size, padded by reflection; returns its unit: the largest slope of one pixel step."""
+def _magnitude_into(
+    x: Tensor, settings: Settings, windows: Windows, magnitude: Tensor, other: Tensor, scratch: Tensor | None
+) -> float:
+    """Write the gradient's size, padded by reflection; returns its unit: the largest slope of one pixel step.
+
+    ``scratch`` is a map that may be written to, else one is made.
+    """
     height, width = windows.height, windows.width
     source, gain = x, GAIN[settings.stencil]
     if settings.maps == "gray":  # the sum over channels: min-max scaling takes the mean's factor away
         first, *others = x.split_with_sizes([1] * x.shape[1], dim=1)
         source, gain = first, gain * x.shape[1]
         for channel in others:
-            source = source + channel if source is first else source.add_(channel)
+            source = torch.add(first, channel, out=scratch) if source is first else source.add_(channel)
     across, down = magnitude[..., :height, :width], other[..., :height, :width]
     if settings.stencil == "forward":
         torch.sub(source[..., 1:], source[..., :-1], out=across[..., :-1])
