@@ -147,8 +147,9 @@ def test_module_equals_function(case):
 
 @each
 @without_gradient
-def test_the_numbers_do_not_depend_on_the_mode(case, mode):
-    x = pictures()
+@pytest.mark.parametrize("size", [(H, W), (33, 17)], ids=str)
+def test_the_numbers_do_not_depend_on_the_mode(case, mode, size):
+    x = pictures(size=size)
     wanted = fresh(case)(x)
     assert torch.equal(fresh(case)(x.clone().requires_grad_()), wanted)
     with mode():

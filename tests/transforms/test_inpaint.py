@@ -83,6 +83,15 @@ def test_opencvs_gradient_is_that_of_diffusion(noise):
     assert gradients[1][~inside].abs().min() > 0
 
 
+@pytest.mark.parametrize("value", [float("nan"), 1.5])
+@pytest.mark.parametrize("records", [False, True])
+def test_a_bad_pixel_far_from_the_mask_raises(noise, value, records):
+    x = noise.clone()
+    x[-1, -1, -1, -1] = value
+    with pytest.raises(ValueError, match=r"NaN|\[0, 1\]"):
+        inpaint(x.requires_grad_(records), hole())
+
+
 def test_bad_arguments_raise(noise):
     with pytest.raises(ValueError, match="mask"):
         inpaint(noise, torch.zeros(20, 31))
