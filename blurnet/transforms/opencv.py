@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from blurnet.transforms.common import fill_each
+from blurnet.transforms.common import fill_each, records
 
 _WORTHWHILE = 2**12  # pixels; below, a call costs more than the filter
 
@@ -41,7 +41,7 @@ def filters(x: Tensor) -> Any:
 
     It serves images on a CPU in single precision that are large enough, record no gradient and are not traced.
     """
-    if torch.compiler.is_compiling() or (x.requires_grad and torch.is_grad_enabled()):
+    if records(x):
         return None
     large = x.shape[-2] * x.shape[-1] >= _WORTHWHILE
     return opencv() if large and x.is_cpu and x.dtype is torch.float32 else None

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from blurnet.checks import check_range
 from blurnet.transforms.base import Transform
-from blurnet.transforms.common import fill_blocks, prepare
+from blurnet.transforms.common import fill_blocks, prepare, records
 
 Interpolation = Literal["nearest", "bilinear"]
 
@@ -42,7 +42,7 @@ def resize_pad(
     if min(*size, *(corner[i] + 1 for i in (0, 1)), below + 1, beside + 1) < 1:
         raise ValueError(f"resize_pad: an image of {size} at {corner} leaves the canvas of {canvas}")
 
-    if torch.compiler.is_compiling() or (images.requires_grad and torch.is_grad_enabled()):
+    if records(images):
         if not torch.compiler.is_compiling():
             check_range(images)
         resized = F.interpolate(images, size, mode=interpolation)
