@@ -11,20 +11,27 @@ from tqdm import tqdm
 POOL = 2**31  #: bytes of memory touched before anything is timed
 
 
-def medians(entries: Mapping[str, Callable[[], object]], rounds: int, label: str) -> dict[str, float]:
-    """Median wall-clock seconds of each entry over ``rounds`` interleaved rounds.
+def medians(
+    entries: Mapping[str, Callable[[], object]], rounds: int, label: str, seconds: float = 0.0
+) -> dict[str, float]:
+    """Median wall-clock seconds of each entry over interleaved rounds: ``rounds``, or more until ``seconds`` are over.
 
     Each timed call follows one of the same entry that is not timed: it finds caches and freed memory as a loop over
     batches leaves them, not as the entry before did.
     """
     touch_memory()
     times: dict[str, list[float]] = {name: [] for name in entries}
-    for _ in tqdm(range(rounds), desc=label, leave=False):
-        for name, entry in entries.items():
-            entry()
-            start = time.perf_counter()
-            entry()
-            times[name].append(time.perf_counter() - start)
+    began = time.perf_counter()
+    with tqdm(total=rounds, desc=label, leave=False) as bar:
+        while bar.n < bar.total:
+            for name, entry in entries.items():
+                entry()
+                start = time.perf_counter()
+                entry()
+                times[name].append(time.perf_counter() - start)
+            if not bar.n:
+                bar.total = max(rounds, int(seconds / (time.perf_counter() - began)))
+            bar.update()
     return {name: statistics.median(values) for name, values in times.items()}
 
 

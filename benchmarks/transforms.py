@@ -37,6 +37,8 @@ from blurnet.transforms.wavelet import Wavelet
 
 Peer = Callable[[Tensor], Callable[[], object]]
 
+SECONDS = 5.0  #: of rounds for each transformation, at least
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -165,7 +167,7 @@ def compare(name: str, rounds: int, images: Tensor, peers: list[str] | None = No
             print(f"{name}: without {peer} ({error})", file=sys.stderr)
     entries = {key: finished(run, x) for key, run in entries.items()}
     with torch.no_grad():
-        times = {key: seconds / len(x) for key, seconds in medians(entries, rounds, name).items()}
+        times = {key: seconds / len(x) for key, seconds in medians(entries, rounds, name, SECONDS).items()}
     return [Row(name, times["ours"], peer, times[peer], entry.peers[peer][1]) for peer in entries if peer != "ours"]
 
 
@@ -201,13 +203,14 @@ def main() -> None:
     parser.add_argument("--only", choices=TABLE, nargs="+", default=list(TABLE), help="transformations to run")
     parser.add_argument("--images", type=int, default=64, help="at most so many images")
     parser.add_argument("--size", type=int, default=299, help="their height and width in pixels")
-    parser.add_argument("--rounds", type=int, default=7, help="interleaved repeats; the median counts")
+    parser.add_argument("--rounds", type=int, default=7, help="interleaved repeats; short ones get more, for 5 seconds")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of torch")
     parser.add_argument("--device", default="cpu", help="where blurnet runs; libraries of the CPU stay there")
     parser.add_argument("--scaling", action="store_true", help="time over sizes and batches, and memory, instead")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print(f"torch {torch.__version__}, {arguments.threads} threads, median of {arguments.rounds} interleaved rounds\n")
+    times = f"median of {arguments.rounds} interleaved rounds or more"
+    print(f"torch {torch.__version__}, {arguments.threads} threads, {times}\n")
     if arguments.scaling:
         from benchmarks import transforms_scaling as growth  # it imports this module
 
