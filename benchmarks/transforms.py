@@ -203,7 +203,8 @@ def main() -> None:
     parser.add_argument("--only", choices=TABLE, nargs="+", default=list(TABLE), help="transformations to run")
     parser.add_argument("--images", type=int, default=64, help="at most so many images")
     parser.add_argument("--size", type=int, default=299, help="their height and width in pixels")
-    parser.add_argument("--rounds", type=int, default=7, help="interleaved repeats; short ones get more, for 5 seconds")
+    rounds = f"interleaved repeats at least; a transformation gets more until {SECONDS:g} seconds are over"
+    parser.add_argument("--rounds", type=int, default=7, help=rounds)
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of torch")
     parser.add_argument("--device", default="cpu", help="where blurnet runs; libraries of the CPU stay there")
     parser.add_argument("--scaling", action="store_true", help="time over sizes and batches, and memory, instead")

@@ -60,7 +60,7 @@ def _view(padded: Tensor, box: tuple[int, int, int, int], halo: int = 0, shift: 
 def halvings(distance: Tensor) -> Tensor:
     """``2^-distance`` in place; below 2^-100 it stays there.
 
-    On CPUs powers of 2 take half the time of exp, and results that are not normal numbers forty times as much.
+    On CPUs powers of 2 are faster than exp, and results that are not normal numbers are slow.
     """
     return distance.neg_().clamp_(min=-100).exp2_()
 

@@ -227,27 +227,26 @@ def _synthesised(low: Tensor, high: Tensor, filters: Filters, dim: int) -> Tenso
     count = low.shape[dim] - half + 1
     if half == 1:
         return _alternating(low * filters.rec_lo[0], high * filters.rec_hi[0], dim)
-    shape = list(low.shape)
-    shape[dim] = 2 * count
-    out = low.new_empty(shape)
     taps = [band.narrow(dim, half - 1 - i, count) for band in (low, high) for i in range(half)]
-    for phase in (0, 1):
-        _every_second(out, dim, phase, count).copy_(
-            _combined(taps, filters.rec_lo[phase::2] + filters.rec_hi[phase::2])
-        )
-    return out
+    even, odd = (_combined(taps, filters.rec_lo[phase::2] + filters.rec_hi[phase::2]) for phase in (0, 1))
+    return _in_turn(even, odd, dim)
 
 
 def _alternating(low: Tensor, high: Tensor, dim: int) -> Tensor:
-    """Rows or columns in turn the sum and the difference of two maps."""
+    """The sum and the difference of two maps :func:`_in_turn`, written where they belong if nothing is recorded."""
     if records(low):
-        return torch.stack((low + high, low - high), dim).flatten(dim - 1, dim)
+        return _in_turn(low + high, low - high, dim)
     shape = list(low.shape)
     shape[dim] *= 2
     out = low.new_empty(shape)
     torch.add(low, high, out=_every_second(out, dim, 0, low.shape[dim]))
     torch.sub(low, high, out=_every_second(out, dim, 1, low.shape[dim]))
     return out
+
+
+def _in_turn(even: Tensor, odd: Tensor, dim: int) -> Tensor:
+    """Rows or columns of two maps in turn."""
+    return torch.stack((even, odd), dim).flatten(dim - 1, dim)
 
 
 def _every_second(x: Tensor, dim: int, start: int, count: int) -> Tensor:
