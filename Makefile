@@ -24,6 +24,7 @@ lint: $(VENV)/.installed-test
 bench: $(VENV)/.installed-test
 	$(BENCH_ENV) $(BIN)/python -m benchmarks.run
 	$(BENCH_ENV) $(BIN)/python -m benchmarks.denoise
+	$(BENCH_ENV) $(BIN)/python -m benchmarks.transforms
 
 install: $(VENV)/.installed-test
 

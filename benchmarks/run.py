@@ -17,7 +17,6 @@ from benchmarks.attacks import pgd_step
 from benchmarks.bare import bare_epoch, bare_pgd_epoch, bare_rp2
 from benchmarks.patch import BATCH, times
 from benchmarks.timing import medians
-from benchmarks.transforms import compare, pictures
 from blurnet.attacks.rp2 import RP2
 from blurnet.data.labels import label_names
 from blurnet.layers.insert import insert_after
@@ -135,18 +134,6 @@ def patch_step(rounds: int) -> Row:
     return f"patch step in random poses, batch {BATCH}", found["ours"], found["bare"], 1.20
 
 
-def lgs_copy(rounds: int) -> Row:
-    """LGS on 64 images of 299 x 299, beside a copy of the batch."""
-    (row,) = compare("lgs", 3 * rounds, pictures(64, 299), ["copy of the batch"])
-    return "LGS an image of 299 x 299 / a copy of it", row.ours, row.theirs, 10.0
-
-
-def lgs_numpy(rounds: int) -> Row:
-    """The same beside a straightforward NumPy reading of its equations."""
-    (row,) = compare("lgs", rounds, pictures(64, 299), ["NumPy reading"])
-    return "LGS an image of 299 x 299 / in NumPy", row.ours, row.theirs, 0.2
-
-
 def import_time(rounds: int) -> Row:
     """``import blurnet`` beside ``import torch``, each in a fresh interpreter."""
 
@@ -165,8 +152,6 @@ BENCHMARKS = {
     "pgd-training": pgd_training_step,
     "filter": learned_filter,
     "filter-default": learned_filter_default,
-    "lgs": lgs_copy,
-    "lgs-numpy": lgs_numpy,
     "import": import_time,
 }
 

@@ -154,15 +154,15 @@ def pictures(count: int, size: int, device: str = "cpu") -> Tensor:
     return x.to(device)
 
 
-def compare(name: str, rounds: int, images: Tensor, peers: list[str] | None = None) -> list[Row]:
-    """The rows of one transformation: all its peers, or those named, in interleaved rounds."""
+def compare(name: str, rounds: int, images: Tensor) -> list[Row]:
+    """The rows of one transformation, all its peers in interleaved rounds."""
     entry = TABLE[name]
     x = images[: entry.images]
     transform = entry.make().eval().to(x.device)
     entries: dict[str, Callable[[], object]] = {"ours": lambda: transform(x)}
-    for peer in entry.peers if peers is None else peers:
+    for peer, (make, _) in entry.peers.items():
         try:
-            entries[peer] = entry.peers[peer][0](x)
+            entries[peer] = make(x)
         except ImportError as error:
             print(f"{name}: without {peer} ({error})", file=sys.stderr)
     entries = {key: finished(run, x) for key, run in entries.items()}
