@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.timing import medians
+from blurnet.attacks.ball.pgd import PGD
 from blurnet.attacks.base import Attack
-from blurnet.attacks.gradient import PGD
 from blurnet.balls import Ball
-from blurnet.data.synthetic import SyntheticSigns
+from blurnet.data.synthetic.dataset import SyntheticSigns
 from blurnet.zoo.models import load_model
 
 Entry = Callable[[], Tensor]

@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.timing import medians
-from blurnet.attacks.patch import AdversarialPatch
-from blurnet.attacks.patch_value import disc
-from blurnet.attacks.poses import Poses
+from blurnet.attacks.universal.adversarial_patch import AdversarialPatch
+from blurnet.attacks.universal.patch import disc
+from blurnet.attacks.universal.poses import Poses
 from blurnet.nets.lisa_cnn import LisaCNN
 
 BATCH, SIZE, STEPS, TARGET = 16, 32, 25, 12

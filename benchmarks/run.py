@@ -17,14 +17,14 @@ from benchmarks.attacks import pgd_step
 from benchmarks.bare import bare_epoch, bare_pgd_epoch, bare_rp2
 from benchmarks.patch import BATCH, times
 from benchmarks.timing import medians
-from blurnet.attacks.rp2 import RP2
+from blurnet.attacks.universal.rp2 import RP2
 from blurnet.data.labels import label_names
 from blurnet.layers.insert import insert_after
 from blurnet.layers.lowpass import LearnedLowPass
 from blurnet.masks import rp2_stickers
 from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.training.classifier import Classifier
-from blurnet.training.objectives import ObjectiveSpec
+from blurnet.training.objectives.table import ObjectiveSpec
 
 Row = tuple[str, float, float, float]
 

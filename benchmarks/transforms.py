@@ -26,13 +26,13 @@ from blurnet.transforms.base import Transform
 from blurnet.transforms.bilateral import Bilateral
 from blurnet.transforms.bit_depth import BitDepth
 from blurnet.transforms.gaussian import Gaussian
-from blurnet.transforms.jpeg import JPEG
-from blurnet.transforms.lgs import LGS
+from blurnet.transforms.jpeg.jpeg import JPEG
+from blurnet.transforms.lgs.lgs import LGS
 from blurnet.transforms.median import Median
 from blurnet.transforms.non_local_means import NonLocalMeans
 from blurnet.transforms.random_resize_pad import RandomResizePad
 from blurnet.transforms.total_variation import TotalVariationMin
-from blurnet.transforms.watermark import DigitalWatermark
+from blurnet.transforms.watermark.watermark import DigitalWatermark
 from blurnet.transforms.wavelet import Wavelet
 
 Peer = Callable[[Tensor], Callable[[], object]]

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from benchmarks.timing import medians
 from benchmarks.transforms import TABLE, finished, pictures
 from blurnet.transforms.base import Transform
-from blurnet.transforms.watermark import DigitalWatermark
+from blurnet.transforms.watermark.watermark import DigitalWatermark
 
 SIZES, OF_SIZES = (64, 128, 256, 512, 1024), 4  #: pixels a side, at so many images
 COUNTS, OF_COUNTS = (1, 4, 16, 64, 256), 128  #: images, of so many pixels a side

@@ -13,7 +13,7 @@ import torchvision
 from torch import Tensor, nn
 
 import blurnet
-from blurnet.data.synthetic import SyntheticSigns
+from blurnet.data.synthetic.dataset import SyntheticSigns
 
 
 def defended(net: nn.Module) -> nn.Module:

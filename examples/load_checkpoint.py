@@ -14,7 +14,7 @@ from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2.functional import resize
 
 import blurnet
-from blurnet.data.synthetic import SyntheticSigns
+from blurnet.data.synthetic.dataset import SyntheticSigns
 
 
 def main() -> None:

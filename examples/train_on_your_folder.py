@@ -17,7 +17,7 @@ from torchvision.utils import save_image
 import blurnet
 from blurnet.cli import train_main
 from blurnet.data.module import FolderData
-from blurnet.data.synthetic import SyntheticSigns
+from blurnet.data.synthetic.dataset import SyntheticSigns
 
 
 def main() -> None:

@@ -31,10 +31,10 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from blurnet.attacks.gradient import PGD
-from blurnet.attacks.targets import Rule, choose_targets
+from blurnet.attacks.ball.pgd import PGD
+from blurnet.attacks.engine.targets import Rule, choose_targets
 from blurnet.balls import Ball
-from blurnet.training.objectives import ObjectiveSpec
+from blurnet.training.objectives.table import ObjectiveSpec
 from reproduce.cells import Cells
 from reproduce.lgs_setup import command, marks, rate
 from reproduce.short_training import (

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from blurnet.attacks.autopatch import AutoPatch
-from blurnet.attacks.gradient import PGD
-from blurnet.attacks.rp2 import RP2
+from blurnet.attacks.ball.pgd import PGD
+from blurnet.attacks.universal.rp2 import RP2
 from blurnet.balls import Ball
 from blurnet.cli import evaluate_main
 from blurnet.masks import rp2_stickers

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from blurnet.data.rp2 import published_noise, rp2_mask
-from blurnet.data.victims import load_victims
+from blurnet.data.sources.rp2 import published_noise, rp2_mask
+from blurnet.data.sources.victims import load_victims
 from blurnet.evaluation.figures import save_png
 from blurnet.evaluation.pictures import energy_by_frequency, spectra_maps, spectra_rgb
 from blurnet.evaluation.probe import first_layer

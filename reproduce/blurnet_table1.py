@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from blurnet.data.rp2 import authors_weights, published_noise, rp2_mask
-from blurnet.data.victims import load_victims
+from blurnet.data.sources.rp2 import authors_weights, published_noise, rp2_mask
+from blurnet.data.sources.victims import load_victims
 from blurnet.layers.insert import insert_after
 from blurnet.layers.lowpass import FixedLowPass
 from blurnet.nets.lisa_cnn import LisaCNN
-from blurnet.stats import Rate
+from blurnet.rates import Rate
 from reproduce.tables import markdown, root_parser, victims_folder, with_interval, write_rows
 
 #: Row, place of the filter, its size, published accuracy and attack success rate in percent.

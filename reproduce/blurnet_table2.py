@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from blurnet.data.rp2 import authors_weights
-from blurnet.data.victims import Victims, load_victims
+from blurnet.data.sources.rp2 import authors_weights
+from blurnet.data.sources.victims import Victims, load_victims
 from blurnet.nets.lisa_cnn import LisaCNN
-from blurnet.stats import Rate
+from blurnet.rates import Rate
 from blurnet.zoo.models import list_models, load_model
 from reproduce.lineages import ATTACKS, RESULTS, strongest
 from reproduce.tables import markdown, root_parser, victims_folder, write_rows

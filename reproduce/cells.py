@@ -9,7 +9,7 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
-from blurnet.zoo.files import read_safetensors, write_atomic
+from blurnet.files import read_safetensors, write_atomic
 
 
 class Cells:

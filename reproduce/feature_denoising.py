@@ -21,9 +21,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from blurnet.attacks.gradient import PGD
+from blurnet.attacks.ball.pgd import PGD
 from blurnet.balls import Ball
-from blurnet.training.objectives import ObjectiveSpec
+from blurnet.training.objectives.table import ObjectiveSpec
 from blurnet.zoo.spec import DefenseSpec
 from reproduce.cells import Cells
 from reproduce.lgs_setup import command, rate

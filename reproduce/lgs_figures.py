@@ -21,10 +21,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from blurnet.attacks.patch_value import Patch
-from blurnet.attacks.poses import Poses
+from blurnet.attacks.universal.patch import Patch
+from blurnet.attacks.universal.poses import Poses
 from blurnet.masks import Place
-from blurnet.transforms.lgs import lgs
+from blurnet.transforms.lgs.lgs import lgs
 from reproduce.lgs_setup import (
     COMPARED,
     DEFENSES,

@@ -19,18 +19,18 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from blurnet.attacks.lavan import LaVAN
-from blurnet.attacks.patch_pgd import PatchPGD
-from blurnet.data.folder import CsvImages, FolderImages
+from blurnet.attacks.patch.lavan import LaVAN
+from blurnet.attacks.patch.pgd import PatchPGD
 from blurnet.data.images import ImageFiles
+from blurnet.data.sources.folder import CsvImages, FolderImages
 from blurnet.evaluation.pool import Pool
+from blurnet.files import read_safetensors
 from blurnet.masks import Place
 from blurnet.nets.normalize import Normalize
 from blurnet.nets.vision import timm_net
-from blurnet.stats import Rate
+from blurnet.rates import Rate
 from blurnet.transforms.base import defend
 from blurnet.zoo.build import build_net, make_transforms
-from blurnet.zoo.files import read_safetensors
 from blurnet.zoo.parse import parse_defenses
 from blurnet.zoo.spec import ModelSpec
 

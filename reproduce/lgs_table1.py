@@ -20,7 +20,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from blurnet.attacks.base import Attack
-from blurnet.attacks.targets import choose_targets
+from blurnet.attacks.engine.targets import choose_targets
 from blurnet.masks import Place
 from reproduce.cells import Cells
 from reproduce.lgs_setup import (

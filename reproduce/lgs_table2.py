@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from blurnet.attacks.patch import AdversarialPatch
-from blurnet.attacks.patch_value import Patch
-from blurnet.attacks.poses import Poses
+from blurnet.attacks.universal.adversarial_patch import AdversarialPatch
+from blurnet.attacks.universal.patch import Patch
+from blurnet.attacks.universal.poses import Poses
 from reproduce.cells import Cells
 from reproduce.lgs_setup import (
     COMPARED,

@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from blurnet.attacks.autopatch import AutoPatch
-from blurnet.attacks.targets import choose_targets
+from blurnet.attacks.engine.targets import choose_targets
 from blurnet.masks import Place
-from blurnet.stats import Rate
+from blurnet.rates import Rate
 from blurnet.transforms.base import adaptive, identity_bpda
 from reproduce.cells import Cells
 from reproduce.lgs_setup import (

@@ -20,11 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from blurnet.attacks.rp2 import RP2
+from blurnet.attacks.universal.rp2 import RP2
 from blurnet.cli import train_main
-from blurnet.data.rp2 import STOP, authors_weights
-from blurnet.data.victims import Victims, load_victims
-from blurnet.zoo.files import write_atomic
+from blurnet.data.sources.rp2 import STOP, authors_weights
+from blurnet.data.sources.victims import Victims, load_victims
+from blurnet.files import write_atomic
 from blurnet.zoo.models import load_model
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "train"

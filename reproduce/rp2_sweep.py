@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from blurnet.data.rp2 import authors_weights
-from blurnet.data.victims import load_victims
+from blurnet.data.sources.rp2 import authors_weights
+from blurnet.data.sources.victims import load_victims
 from blurnet.nets.lisa_cnn import LisaCNN
-from blurnet.stats import Rate
+from blurnet.rates import Rate
 from blurnet.zoo.models import load_model
 from reproduce.lineages import attack_victims
 from reproduce.tables import markdown, root_parser, victims_folder, write_rows

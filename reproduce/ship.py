@@ -20,8 +20,8 @@ from typing import Any
 
 from blurnet.cli import evaluate_main
 from blurnet.evaluation.leaderboard import leaderboard_svg
+from blurnet.files import write_atomic
 from blurnet.zoo.card import Published
-from blurnet.zoo.files import write_atomic
 from blurnet.zoo.models import add_held_out, add_report, list_models, load_model, models_root, save_model
 from blurnet.zoo.readme import render_leaderboard
 from reproduce.blurnet_table2 import PUBLISHED

@@ -19,12 +19,12 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from blurnet.attacks.base import Attack
-from blurnet.cli_shared import quiet
+from blurnet.cli.shared import quiet
 from blurnet.data.module import LisaCropsData, SyntheticData
 from blurnet.data.sign_data import SignData
 from blurnet.evaluation.pool import Pool
 from blurnet.training.classifier import Classifier
-from blurnet.training.objectives import ObjectiveSpec
+from blurnet.training.objectives.table import ObjectiveSpec
 from blurnet.zoo.build import build
 from blurnet.zoo.models import models_root
 from blurnet.zoo.spec import DefenseSpec, ModelSpec

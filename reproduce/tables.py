@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from blurnet.stats import Rate
-from blurnet.zoo.files import write_atomic
+from blurnet.files import write_atomic
+from blurnet.rates import Rate
 
 
 def root_parser(description: str | None) -> argparse.ArgumentParser:

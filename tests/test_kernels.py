@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from blurnet.kernels import KERNELS, binomial, box, depthwise, gaussian, make_kernel
+from blurnet.filters import KERNELS, binomial, box, depthwise, gaussian, make_kernel
 
 SCIPY = {"reflect": "mirror", "replicate": "nearest", "zeros": "constant", "circular": "wrap"}
 

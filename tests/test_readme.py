@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import blurnet
-from blurnet.cli_evaluate import parser as evaluate_parser
+from blurnet.cli.evaluate import parser as evaluate_parser
 from reproduce.blurnet_table2 import lineage_rows, print_lineages
 from reproduce.lineages import RESULTS
 

@@ -1,6 +1,6 @@
 import pytest
 
-from blurnet.stats import Rate
+from blurnet.rates import Rate
 
 
 def test_the_papers_baseline():

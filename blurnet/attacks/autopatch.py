@@ -7,14 +7,15 @@ from typing import Literal, get_args
 from torch import Tensor
 
 from blurnet.attacks.base import Attack, Model, prepared
-from blurnet.attacks.blackbox import PatchRandomSearch
-from blurnet.attacks.lavan import LaVAN
-from blurnet.attacks.location import BestLocation
-from blurnet.attacks.low_frequency import LowFrequency
-from blurnet.attacks.patch_pgd import PatchPGD
-from blurnet.attacks.record import Detailed, Record
-from blurnet.attacks.targets import Rank
-from blurnet.attacks.worst_of import WorstOf
+from blurnet.attacks.engine.targets import Rank
+from blurnet.attacks.patch.lavan import LaVAN
+from blurnet.attacks.patch.location import BestLocation
+from blurnet.attacks.patch.low_frequency import LowFrequency
+from blurnet.attacks.patch.pgd import PatchPGD
+from blurnet.attacks.patch.random_search import PatchRandomSearch
+from blurnet.attacks.record import Record
+from blurnet.attacks.wrappers.model import MadeOn
+from blurnet.attacks.wrappers.worst_of import WorstOf
 from blurnet.masks import Place
 
 BudgetName = Literal["quick", "standard", "full"]
@@ -127,31 +128,3 @@ class AutoPatch(Attack):
 
     def _fixed(self) -> Tensor | Place:
         return Place(self.area, "border", self.seed) if self.mask is None else self.mask
-
-
-@dataclass(frozen=True)
-class MadeOn(Attack):
-    """An attack whose every look goes to another model; whoever calls judges what comes back.
-
-    Args:
-        attack: one that keeps a record.
-        view: the model it looks at: another gradient of the same values, or another net.
-    """
-
-    attack: Attack
-    view: Model = field(repr=False, compare=False)
-
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, 3, H, W) for the view."""
-        return self.attack(self.view, images, labels)
-
-    @property
-    def stage_names(self) -> tuple[str, ...]:
-        """Those of the attack inside."""
-        return self.attack.stage_names if isinstance(self.attack, Detailed) else (type(self.attack).__name__,)
-
-    def detailed(self, model: Model, images: Tensor, labels: Tensor) -> Record:
-        """The record of the attack inside; its calls are those of the view."""
-        if not isinstance(self.attack, Detailed):
-            raise TypeError(f"MadeOn: {type(self.attack).__name__} keeps no record")
-        return self.attack.detailed(self.view, images, labels)

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from blurnet.checks import check_images, check_labels, check_logits
+from blurnet.modes import attacking
 
 Model = Callable[[Tensor], Tensor]
 
@@ -65,27 +66,3 @@ def prepared(model: Model, images: Tensor, labels: Tensor) -> Iterator[tuple[Ten
         check_logits(logits, n=len(x))
         check_labels(y, n=len(x), classes=logits.shape[1])
         yield x, y
-
-
-@contextmanager
-def attacking(model: Model) -> Iterator[None]:
-    """Gradients on, inference mode off, module in evaluation mode with frozen parameters; all restored after.
-
-    Frozen parameters spare the backward pass the gradients that no attack uses.
-    """
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
-    parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
-    modes = [m.training for m in modules]
-    wanted = [p.requires_grad for p in parameters]
-    try:
-        for m in modules:
-            m.training = False
-        for p in parameters:
-            p.requires_grad_(False)
-        with torch.inference_mode(False), torch.enable_grad():
-            yield
-    finally:
-        for m, mode in zip(modules, modes, strict=True):
-            m.training = mode
-        for p, grad in zip(parameters, wanted, strict=True):
-            p.requires_grad_(grad)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from blurnet.attacks.base import Attack, Model
-from blurnet.attacks.targets import Rule, check_target, choose_targets
+from blurnet.attacks.engine.targets import Rule, check_target, choose_targets
 from blurnet.balls import Ball
 from blurnet.checks import check_mask
 

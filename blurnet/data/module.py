@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from blurnet.checks import check_folder
-from blurnet.data.folder import CsvImages, FolderImages, csv_classes, folder_classes
-from blurnet.data.gtsrb import Gtsrb, TestSet
 from blurnet.data.images import Fit, ImageTensors, Split
 from blurnet.data.labels import GTSRB_CLASSES, label_names
-from blurnet.data.lisa import LisaCrops, LisaFrames, Outputs
 from blurnet.data.loader import Items
 from blurnet.data.sign_data import SignData
-from blurnet.data.synthetic import SyntheticSigns
+from blurnet.data.sources.folder import CsvImages, FolderImages, csv_classes, folder_classes
+from blurnet.data.sources.gtsrb import Gtsrb, TestSet
+from blurnet.data.sources.lisa import LisaCrops, LisaFrames, Outputs
+from blurnet.data.synthetic.dataset import SyntheticSigns
 
 
 class SyntheticData(SignData):

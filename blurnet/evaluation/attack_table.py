@@ -8,16 +8,17 @@ from typing import Any, Literal, NamedTuple
 from torch import Tensor, nn
 
 from blurnet.attacks.autopatch import AutoPatch
+from blurnet.attacks.ball.pgd import PGD
+from blurnet.attacks.ball.square import Square
 from blurnet.attacks.base import Attack
-from blurnet.attacks.blackbox import PatchRandomSearch, Square
-from blurnet.attacks.compose import Transfer
-from blurnet.attacks.gradient import PGD
-from blurnet.attacks.hard_label import HardLabel
-from blurnet.attacks.held_out import HeldOutPatch
-from blurnet.attacks.lavan import LaVAN
-from blurnet.attacks.location import BestLocation
-from blurnet.attacks.low_frequency import LowFrequency
-from blurnet.attacks.patch_pgd import PatchPGD
+from blurnet.attacks.patch.hard_label import HardLabel
+from blurnet.attacks.patch.lavan import LaVAN
+from blurnet.attacks.patch.location import BestLocation
+from blurnet.attacks.patch.low_frequency import LowFrequency
+from blurnet.attacks.patch.pgd import PatchPGD
+from blurnet.attacks.patch.random_search import PatchRandomSearch
+from blurnet.attacks.universal.held_out import HeldOutPatch
+from blurnet.attacks.wrappers.model import Transfer
 from blurnet.balls import Ball
 from blurnet.evaluation.per_image import ImageCampaign, Point
 from blurnet.evaluation.threats import InBall, InMask, SquarePatch, Threat

@@ -8,14 +8,14 @@ from typing import Protocol
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blurnet.attacks.rp2 import RP2Result
+from blurnet.attacks.universal.rp2 import RP2Result
 from blurnet.checks import check_mask
 
 Target = int | None
 
 
 class TargetedAttack(Protocol):
-    """An attack that works on several targets side by side, as :meth:`blurnet.attacks.rp2.RP2.against`."""
+    """An attack that works on several targets side by side, as :meth:`blurnet.attacks.universal.rp2.RP2.against`."""
 
     def against(self, model: nn.Module, images: Tensor, labels: Tensor, targets: Sequence[Target]) -> RP2Result:
         """Adversarial images (T, N, 3, H, W) and noise (T, 3, h, w) for T targets."""

@@ -6,10 +6,10 @@ from typing import TypeVar
 
 import torch
 
-from blurnet.attacks.eot import TRANSFORMATIONS, Transformation
-from blurnet.data.victims import Victims
+from blurnet.attacks.engine.views import TRANSFORMATIONS, Transformation
+from blurnet.data.sources.victims import Victims
 from blurnet.evaluation.campaign import Campaign, ReplayNoise, Target
-from blurnet.zoo.files import read_safetensors
+from blurnet.files import read_safetensors
 
 T = TypeVar("T", int, float)
 

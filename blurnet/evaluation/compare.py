@@ -9,8 +9,8 @@ from blurnet.checks import check_writable
 from blurnet.evaluation.document import bar, document, said
 from blurnet.evaluation.markup import Markup, element, join, table
 from blurnet.evaluation.reading import read_report
+from blurnet.files import write_atomic
 from blurnet.zoo.describe import call
-from blurnet.zoo.files import write_atomic
 
 Rate = dict[str, Any]
 Line = tuple[str, list[Rate | None]]

@@ -14,10 +14,10 @@ from blurnet.evaluation.per_image import PerImage
 from blurnet.evaluation.robustness import Robustness
 from blurnet.evaluation.sanity import check
 from blurnet.evaluation.threats import InBall, InMask, SquarePatch, Threat
+from blurnet.files import write_atomic
 from blurnet.masks import Place
+from blurnet.strict import parse_json
 from blurnet.transforms.base import transforms_of
-from blurnet.zoo.files import write_atomic
-from blurnet.zoo.strict import parse_json
 
 #: The checks take the first 32 images that are answered rightly, out of the first so many.
 LOOKED_AT = 128

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from blurnet.zoo.files import write_atomic
+from blurnet.files import write_atomic
 
 DPI = 150
 TITLE, TEXT, SMALL = 13, 10, 8.5

@@ -9,7 +9,7 @@ from blurnet.evaluation.gallery import Shown, gallery
 from blurnet.evaluation.html_images import attacks, charts, headline, stages
 from blurnet.evaluation.markup import Markup, element, join, png, table
 from blurnet.evaluation.summary import evidence, sanity_note
-from blurnet.zoo.files import write_atomic
+from blurnet.files import write_atomic
 
 Rows = Sequence[tuple[str, Sequence[Shown]]]
 

@@ -5,12 +5,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from blurnet.attacks.base import attacking
-from blurnet.attacks.losses import margin
+from blurnet.attacks.engine.losses import margin
 from blurnet.attacks.record import STANDING, WRONG, Detailed, Record
 from blurnet.checks import check_logits
 from blurnet.evaluation.shards import LATE, ShardWork
 from blurnet.evaluation.threats import Threat, changed_box
+from blurnet.modes import attacking
 
 
 class SingleAttack(Protocol):

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from blurnet.stats import Rate
+from blurnet.rates import Rate
 
 Denominator = Literal["adversarial", "clean"]
 

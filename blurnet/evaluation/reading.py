@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from blurnet.zoo.strict import parse_json
+from blurnet.strict import parse_json
 
 FORMATS = (1, 2)
 

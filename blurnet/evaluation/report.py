@@ -22,8 +22,8 @@ from blurnet.evaluation.results import AttackResult, Results
 from blurnet.evaluation.robustness import Robustness
 from blurnet.evaluation.samples import sample_header, sample_rows, write_lines
 from blurnet.evaluation.summary import markdown
+from blurnet.files import write_atomic
 from blurnet.nets.vision import count_parameters
-from blurnet.zoo.files import write_atomic
 
 FORMAT = 2
 LIBRARIES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "numpy", "scipy")

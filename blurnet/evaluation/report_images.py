@@ -17,7 +17,7 @@ from blurnet.evaluation.worst_case import (
     stage_name,
     wrong_before,
 )
-from blurnet.stats import Rate
+from blurnet.rates import Rate
 
 
 def images_part(module: PerImage, outcomes: tuple[Outcome, ...]) -> dict[str, Any]:

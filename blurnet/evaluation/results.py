@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from blurnet.evaluation.campaign import Target
-from blurnet.stats import Rate
+from blurnet.rates import Rate
 
 
 @dataclass(frozen=True)

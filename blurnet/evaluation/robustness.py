@@ -10,18 +10,18 @@ from pytorch_lightning.utilities import rank_zero_only
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from blurnet.attacks.base import attacking
 from blurnet.checks import check_images, check_labels, check_logits
 from blurnet.data.sampler import UnpaddedDistributedSampler
-from blurnet.data.victims import Victims
+from blurnet.data.sources.victims import Victims
 from blurnet.evaluation.campaign import Campaign, Target, fingerprint
 from blurnet.evaluation.metrics import Accuracy
 from blurnet.evaluation.results import AttackResult, Results
 from blurnet.evaluation.store import Store, TargetWork
 from blurnet.evaluation.tally import Tally
-from blurnet.stats import Rate
+from blurnet.files import write_atomic
+from blurnet.modes import attacking
+from blurnet.rates import Rate
 from blurnet.transforms.base import reset_transforms
-from blurnet.zoo.files import write_atomic
 
 Batch = int | Sequence[Tensor]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from blurnet.attacks.base import Model, attacking
+from blurnet.attacks.base import Model
 from blurnet.balls import Ball
 from blurnet.evaluation.attack_checks import (
     black_box_beats_gradient,
@@ -31,6 +31,7 @@ from blurnet.evaluation.model_checks import (
 )
 from blurnet.evaluation.trial import BALL, Trial
 from blurnet.masks import Place
+from blurnet.modes import attacking
 
 #: The checks by the name of the flag that each raises.
 CHECKS: dict[str, Callable[[Trial], Flag | None]] = {

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from blurnet.evaluation.identity import identity
-from blurnet.zoo.files import read_safetensors, write_atomic
+from blurnet.files import read_safetensors, write_atomic
 
 #: In ``ShardWork.stage``, beside attacks.record's -1 (standing) and -2 (wrong before any attack): the attack took the
 #: image for standing, but the final judgement finds it broken (rounding, or a model that answers at random).

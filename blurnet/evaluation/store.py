@@ -7,7 +7,7 @@ import safetensors.torch
 from torch import Tensor
 
 from blurnet.evaluation.campaign import Target
-from blurnet.zoo.files import read_safetensors, write_atomic
+from blurnet.files import read_safetensors, write_atomic
 
 
 class TargetWork(NamedTuple):

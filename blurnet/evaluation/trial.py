@@ -6,12 +6,13 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from blurnet.attacks.ball.pgd import PGD
+from blurnet.attacks.ball.square import Square
 from blurnet.attacks.base import Attack, Model, prepared
-from blurnet.attacks.blackbox import PatchRandomSearch, Square
-from blurnet.attacks.compose import EOT, Transfer
-from blurnet.attacks.gradient import PGD
-from blurnet.attacks.losses import margin, objective
-from blurnet.attacks.patch_pgd import PatchPGD
+from blurnet.attacks.engine.losses import margin, objective
+from blurnet.attacks.patch.pgd import PatchPGD
+from blurnet.attacks.patch.random_search import PatchRandomSearch
+from blurnet.attacks.wrappers.model import EOT, Transfer
 from blurnet.balls import Ball
 from blurnet.bpda import bpda
 from blurnet.masks import Place, masks_of
@@ -31,7 +32,7 @@ ROUNDING = 1e-3
 
 @dataclass(frozen=True)
 class Trial:
-    """One model under suspicion; make it with :meth:`of`, inside :func:`~blurnet.attacks.base.attacking`.
+    """One model under suspicion; make it with :meth:`of`, inside :func:`~blurnet.modes.attacking`.
 
     Args:
         model: as given.

@@ -9,7 +9,7 @@ from torch import Tensor
 from blurnet.attacks.record import STANDING, WRONG
 from blurnet.evaluation.per_image import Outcome
 from blurnet.evaluation.shards import LATE
-from blurnet.stats import Rate
+from blurnet.rates import Rate
 
 #: Cells of the location map at most, along each side.
 CELLS = 32

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from blurnet.checks import check_odd
-from blurnet.kernels import KernelName, Padding, check_padding, depthwise, make_kernel
+from blurnet.filters import KernelName, Padding, check_padding, depthwise, make_kernel
 from blurnet.layers.penalties import Penalty
 
 
@@ -35,7 +35,7 @@ class FixedLowPass(nn.Module):
         self.register_buffer("kernel", make_kernel(kernel, kernel_size), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Filter maps (N, C, H, W); see :func:`blurnet.kernels.depthwise`."""
+        """Filter maps (N, C, H, W); see :func:`blurnet.filters.depthwise`."""
         return depthwise(x, self.kernel, self.padding)
 
     def extra_repr(self) -> str:

@@ -2,5 +2,5 @@
 
 from blurnet.training.classifier import Classifier
 from blurnet.training.export import export_model
-from blurnet.training.objective import Objective
-from blurnet.training.objectives import OBJECTIVES, ObjectiveSpec, make_objective
+from blurnet.training.objectives.base import Objective
+from blurnet.training.objectives.table import OBJECTIVES, ObjectiveSpec, make_objective

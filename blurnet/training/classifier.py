@@ -14,9 +14,9 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from blurnet.data.seeds import seed_from
 from blurnet.layers.penalties import penalties
-from blurnet.training.adversarial import FastTraining
 from blurnet.training.guard import OverfittingGuard
-from blurnet.training.objectives import ObjectiveSpec, make_objective
+from blurnet.training.objectives.adversarial import FastTraining
+from blurnet.training.objectives.table import ObjectiveSpec, make_objective
 from blurnet.training.optimizers import OptimizerName, ScheduleName, check_warmup, make_optimizer, make_schedule
 from blurnet.zoo.build import NETS, build
 from blurnet.zoo.models import model_folder
@@ -39,7 +39,7 @@ class Classifier(pl.LightningModule):
         defenses: layers to insert, each with its name, its place (after or before a named layer; neither: on the
             input) and its arguments.
         objective: what is minimised, by name, with its arguments; see
-            :data:`~blurnet.training.objectives.OBJECTIVES`. None is natural training.
+            :data:`~blurnet.training.objectives.table.OBJECTIVES`. None is natural training.
         weights: what to start from, the plain net's: defenses are inserted afterwards. A local .safetensors file, the
             name of a shipped model (nets of this package), or a name of the library's, such as "DEFAULT" (its nets).
         optimizer: "sgd" (Nesterov), "adam" or "adadelta".

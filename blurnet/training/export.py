@@ -7,7 +7,7 @@ import torch
 
 from blurnet.data.module import DATA
 from blurnet.data.sign_data import SignData
-from blurnet.stats import Rate
+from blurnet.rates import Rate
 from blurnet.training.classifier import Classifier
 from blurnet.zoo.card import Card, Percent
 from blurnet.zoo.describe import call, phrases

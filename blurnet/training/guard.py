@@ -9,8 +9,8 @@ from lightning_utilities.core.rank_zero import rank_zero_info
 from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 
-from blurnet.attacks.base import attacking
-from blurnet.training.inner import AttackedView, ascend, uniform_start
+from blurnet.modes import attacking
+from blurnet.training.objectives.inner import AttackedView, ascend, uniform_start
 
 
 class OverfittingGuard(Callback):

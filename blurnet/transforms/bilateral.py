@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blurnet.checks import check_odd
+from blurnet.transforms._blocks import by_blocks, prepare, records, reflect, rounded_into_range
+from blurnet.transforms._pairs import Shift, add_pair, half_plane, halvings, squared_distance
 from blurnet.transforms.base import Transform
-from blurnet.transforms.common import by_blocks, prepare, records, reflect, rounded_into_range
-from blurnet.transforms.pairs import Shift, add_pair, half_plane, halvings, squared_distance
 
 BilateralRule = Literal["scikit-image", "opencv"]
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from blurnet.bpda import bpda
+from blurnet.transforms._blocks import fill_blocks, prepare
 from blurnet.transforms.base import Transform
-from blurnet.transforms.common import fill_blocks, prepare
 
 BitRule = Literal["squeeze", "truncate", "quantize"]
 

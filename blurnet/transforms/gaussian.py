@@ -5,9 +5,9 @@ import math
 import numpy as np
 from torch import Tensor
 
+from blurnet.transforms._blocks import by_planes, prepare, rounded_into_range, symmetric
+from blurnet.transforms._opencv import Array, filter_planes, filters
 from blurnet.transforms.base import Transform
-from blurnet.transforms.common import by_planes, prepare, rounded_into_range, symmetric
-from blurnet.transforms.opencv import Array, filter_planes, filters
 
 
 def gaussian_filter(x: Tensor, sigma: float = 1.0, truncate: float = 4.0, window: int | None = None) -> Tensor:

@@ -5,9 +5,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blurnet.checks import check_odd
+from blurnet.transforms._blocks import by_planes, prepare, symmetric
+from blurnet.transforms._opencv import filter_planes, filters
 from blurnet.transforms.base import Transform
-from blurnet.transforms.common import by_planes, prepare, symmetric
-from blurnet.transforms.opencv import filter_planes, filters
 
 
 def median(x: Tensor, size: int = 3) -> Tensor:

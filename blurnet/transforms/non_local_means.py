@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from blurnet.checks import check_odd
+from blurnet.transforms._blocks import by_blocks, prepare, reflect, rounded_into_range
+from blurnet.transforms._color import lab, rgb_of_lab
+from blurnet.transforms._pairs import Shift, add_pair, half_plane, squared_distance
 from blurnet.transforms.base import Transform
-from blurnet.transforms.color import lab, rgb_of_lab
-from blurnet.transforms.common import by_blocks, prepare, reflect, rounded_into_range
-from blurnet.transforms.pairs import Shift, add_pair, half_plane, squared_distance
 
 NonLocalRule = Literal["opencv", "scikit-image"]
 

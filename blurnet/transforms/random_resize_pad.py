@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blurnet.checks import check_range
+from blurnet.transforms._blocks import fill_blocks, prepare, records
 from blurnet.transforms.base import Transform
-from blurnet.transforms.common import fill_blocks, prepare, records
 
 Interpolation = Literal["nearest", "bilinear"]
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from blurnet.checks import check_mask
+from blurnet.transforms._blocks import by_blocks, by_planes, prepare, records, rounded_into_range
 from blurnet.transforms.base import Transform
-from blurnet.transforms.common import by_blocks, by_planes, prepare, records, rounded_into_range
 
 # Both systems have the penalty 2 weight, so that neighbours count 2, the image 1, and 2 / 9 is one neighbour's share.
 _SHARE = 2 / 9

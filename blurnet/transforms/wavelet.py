@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from blurnet.transforms._blocks import by_blocks, prepare, records, symmetric
+from blurnet.transforms._color import rgb_of_studio_ycbcr, studio_ycbcr
 from blurnet.transforms.base import Transform
-from blurnet.transforms.color import rgb_of_studio_ycbcr, studio_ycbcr
-from blurnet.transforms.common import by_blocks, prepare, records, symmetric
 
 Method = Literal["BayesShrink", "VisuShrink"]
 Mode = Literal["soft", "hard"]

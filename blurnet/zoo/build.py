@@ -15,6 +15,7 @@ import torch
 import torchvision
 from torch import nn
 
+from blurnet.files import load_weights
 from blurnet.layers.denoise import FeatureDenoise
 from blurnet.layers.insert import insert_after, insert_before
 from blurnet.layers.lowpass import FixedLowPass, LearnedLowPass
@@ -22,21 +23,20 @@ from blurnet.layers.penalties import Tikhonov, TotalVariation
 from blurnet.nets.gtsrb_cnn import GtsrbCNN
 from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.nets.vision import timm_net, torchvision_net
+from blurnet.strict import check_arguments
 from blurnet.transforms.base import Transform
 from blurnet.transforms.bilateral import Bilateral
 from blurnet.transforms.bit_depth import BitDepth
 from blurnet.transforms.gaussian import Gaussian
-from blurnet.transforms.jpeg import JPEG
-from blurnet.transforms.lgs import LGS
+from blurnet.transforms.jpeg.jpeg import JPEG
+from blurnet.transforms.lgs.lgs import LGS
 from blurnet.transforms.median import Median
 from blurnet.transforms.non_local_means import NonLocalMeans
 from blurnet.transforms.random_resize_pad import RandomResizePad
 from blurnet.transforms.total_variation import TotalVariationMin
-from blurnet.transforms.watermark import DigitalWatermark
+from blurnet.transforms.watermark.watermark import DigitalWatermark
 from blurnet.transforms.wavelet import Wavelet
-from blurnet.zoo.files import load_weights
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
-from blurnet.zoo.strict import check_arguments
 
 
 def _timm(

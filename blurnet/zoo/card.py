@@ -5,9 +5,9 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from blurnet.strict import from_dict, parse_json
 from blurnet.zoo.describe import describe_defenses
 from blurnet.zoo.spec import FORMAT, DefenseSpec, drop_format
-from blurnet.zoo.strict import from_dict, parse_json
 
 
 @dataclass(frozen=True)

@@ -27,14 +27,14 @@ from torch.export import Dim, ExportedProgram
 
 from blurnet import __version__
 from blurnet.checks import check_writable
+from blurnet.files import write_atomic
 from blurnet.nets.gtsrb_cnn import GtsrbCNN
 from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.transforms.base import Transform
-from blurnet.transforms.jpeg import JPEG
+from blurnet.transforms.jpeg.jpeg import JPEG
 from blurnet.transforms.total_variation import TotalVariationMin
-from blurnet.transforms.watermark import DigitalWatermark
+from blurnet.transforms.watermark.watermark import DigitalWatermark
 from blurnet.zoo.decompositions import DECOMPOSITIONS
-from blurnet.zoo.files import write_atomic
 
 #: The version of ONNX's operators that files are written in; runtimes since 2022 read it.
 OPSET = 18

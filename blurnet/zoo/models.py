@@ -18,11 +18,11 @@ import torch
 from torch import nn
 
 from blurnet.checks import check_writable
+from blurnet.files import load_weights, save_weights, write_atomic
 from blurnet.nets.vision import count_parameters
 from blurnet.zoo.build import build
 from blurnet.zoo.card import Card
 from blurnet.zoo.describe import describe_defenses
-from blurnet.zoo.files import load_weights, save_weights, write_atomic
 from blurnet.zoo.hub import MODEL_FILES, PREFIX, hub_folder
 from blurnet.zoo.readme import render_readme
 from blurnet.zoo.spec import ModelSpec

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from blurnet import __version__
+from blurnet.strict import parse_json
 from blurnet.zoo.card import Card
 from blurnet.zoo.hub import MODEL_FILES, PREFIX, HubPlace, hub_library, parse_place
 from blurnet.zoo.models import load_model, model_folder
 from blurnet.zoo.readme import render_readme
-from blurnet.zoo.strict import parse_json
 
 
 def from_pretrained(place: str | os.PathLike[str], device: torch.device | str = "cpu") -> nn.Module:

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from blurnet.zoo.strict import from_dict, parse_json
+from blurnet.strict import from_dict, parse_json
 
 FORMAT = 1
 

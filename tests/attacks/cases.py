@@ -14,22 +14,23 @@ from drawn import drawing
 from torch import Tensor
 
 from blurnet.attacks.autopatch import AutoPatch
+from blurnet.attacks.ball.pgd import FGSM, PGD
+from blurnet.attacks.ball.square import Square
 from blurnet.attacks.base import Attack
-from blurnet.attacks.blackbox import PatchRandomSearch, Square
-from blurnet.attacks.compose import EOT
-from blurnet.attacks.eot import Brightness, Noise, Perspective, Rotation
-from blurnet.attacks.gradient import FGSM, PGD
-from blurnet.attacks.hard_label import HardLabel
-from blurnet.attacks.held_out import HeldOutPatch
-from blurnet.attacks.lavan import LaVAN
-from blurnet.attacks.location import BestLocation
-from blurnet.attacks.low_frequency import LowFrequency
-from blurnet.attacks.patch import AdversarialPatch
-from blurnet.attacks.patch_pgd import PatchPGD
-from blurnet.attacks.penalty import BlockGradient, WithPenalty
-from blurnet.attacks.poses import Poses
-from blurnet.attacks.rp2 import RP2
-from blurnet.attacks.worst_of import WorstOf
+from blurnet.attacks.engine.views import Brightness, Noise, Perspective, Rotation
+from blurnet.attacks.patch.hard_label import HardLabel
+from blurnet.attacks.patch.lavan import LaVAN
+from blurnet.attacks.patch.location import BestLocation
+from blurnet.attacks.patch.low_frequency import LowFrequency
+from blurnet.attacks.patch.pgd import PatchPGD
+from blurnet.attacks.patch.random_search import PatchRandomSearch
+from blurnet.attacks.universal.adversarial_patch import AdversarialPatch
+from blurnet.attacks.universal.held_out import HeldOutPatch
+from blurnet.attacks.universal.poses import Poses
+from blurnet.attacks.universal.rp2 import RP2
+from blurnet.attacks.wrappers.model import EOT
+from blurnet.attacks.wrappers.penalty import BlockGradient, WithPenalty
+from blurnet.attacks.wrappers.worst_of import WorstOf
 from blurnet.balls import Ball
 
 MOVES = (Rotation(5), Perspective(0.03), Brightness(0.9, 1.1), Noise(0.01))

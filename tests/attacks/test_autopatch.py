@@ -7,14 +7,14 @@ import torch
 from torch import nn
 
 from blurnet.attacks.autopatch import BUDGETS, AutoPatch
-from blurnet.attacks.blackbox import PatchRandomSearch
-from blurnet.attacks.compose import Transfer
-from blurnet.attacks.lavan import LaVAN
-from blurnet.attacks.location import BestLocation
-from blurnet.attacks.patch_pgd import PatchPGD
+from blurnet.attacks.patch.lavan import LaVAN
+from blurnet.attacks.patch.location import BestLocation
+from blurnet.attacks.patch.pgd import PatchPGD
+from blurnet.attacks.patch.random_search import PatchRandomSearch
 from blurnet.attacks.record import STANDING, WRONG
-from blurnet.attacks.worst_of import WorstOf
-from blurnet.data.victims import load_victims
+from blurnet.attacks.wrappers.model import Transfer
+from blurnet.attacks.wrappers.worst_of import WorstOf
+from blurnet.data.sources.victims import load_victims
 from blurnet.masks import Place, patch_side
 from blurnet.zoo.models import list_models, load_model
 

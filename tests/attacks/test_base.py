@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from blurnet.attacks.base import Attack, Model, attacking
+from blurnet.attacks.base import Attack, Model
+from blurnet.modes import attacking
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ import torch
 from torch import Tensor, nn
 
 from blurnet.attacks.base import Attack
-from blurnet.attacks.lavan import LaVAN
-from blurnet.attacks.location import BestLocation
-from blurnet.attacks.low_frequency import LowFrequency
-from blurnet.attacks.patch import AdversarialPatch
-from blurnet.attacks.patch_pgd import PatchPGD
-from blurnet.attacks.poses import Poses
-from blurnet.data.victims import Victims, load_victims
+from blurnet.attacks.patch.lavan import LaVAN
+from blurnet.attacks.patch.location import BestLocation
+from blurnet.attacks.patch.low_frequency import LowFrequency
+from blurnet.attacks.patch.pgd import PatchPGD
+from blurnet.attacks.universal.adversarial_patch import AdversarialPatch
+from blurnet.attacks.universal.poses import Poses
+from blurnet.data.sources.victims import Victims, load_victims
 from blurnet.zoo.models import load_model
 
 AREA = 0.1

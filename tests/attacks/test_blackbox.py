@@ -7,10 +7,11 @@ from itertools import pairwise
 import pytest
 import torch
 
-from blurnet.attacks.blackbox import PatchRandomSearch, Square, _spikes
-from blurnet.attacks.losses import margin
-from blurnet.attacks.patch_moves import PatchMoves
-from blurnet.attacks.random_search import coverage
+from blurnet.attacks.ball.square import Square, _spikes
+from blurnet.attacks.engine.losses import margin
+from blurnet.attacks.engine.moves import PatchMoves
+from blurnet.attacks.engine.search import coverage
+from blurnet.attacks.patch.random_search import PatchRandomSearch
 from blurnet.balls import Ball
 from blurnet.masks import Place, box_masks, rp2_stickers
 

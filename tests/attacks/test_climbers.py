@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from blurnet.attacks.climbers import Adam, Auto, Sign, check_optimizer, checkpoints, climber
+from blurnet.attacks.engine.climbers import Adam, Auto, Sign, check_optimizer, checkpoints, climber
 
 
 def free(x):

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from blurnet.attacks.ball.pgd import PGD
 from blurnet.attacks.base import Attack
-from blurnet.attacks.compose import BPDA, EOT, Transfer
-from blurnet.attacks.gradient import PGD
-from blurnet.attacks.lavan import LaVAN
-from blurnet.attacks.losses import margin
-from blurnet.attacks.patch_pgd import PatchPGD
+from blurnet.attacks.engine.losses import margin
+from blurnet.attacks.patch.lavan import LaVAN
+from blurnet.attacks.patch.pgd import PatchPGD
+from blurnet.attacks.wrappers.model import BPDA, EOT, Transfer
 from blurnet.balls import Ball
 
 BALL = Ball("linf", 0.1)

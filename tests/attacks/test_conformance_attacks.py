@@ -10,12 +10,12 @@ from budgets import UnderMask
 from cases import ATTACKS, LINF, Case
 from torch import Tensor, nn
 
+from blurnet.attacks.ball.pgd import PGD
 from blurnet.attacks.base import Attack
-from blurnet.attacks.gradient import PGD
-from blurnet.attacks.lavan import LaVAN
-from blurnet.attacks.patch import AdversarialPatch
-from blurnet.attacks.rp2 import RP2
-from blurnet.attacks.settings import replace_inside
+from blurnet.attacks.engine.settings import replace_inside
+from blurnet.attacks.patch.lavan import LaVAN
+from blurnet.attacks.universal.adversarial_patch import AdversarialPatch
+from blurnet.attacks.universal.rp2 import RP2
 
 each_attack = pytest.mark.parametrize("case", ATTACKS.values(), ids=ATTACKS)
 MASKED = {name: case for name, case in ATTACKS.items() if isinstance(case.budget, UnderMask)}

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from blurnet.attacks.eot import TRANSFORMATIONS, Brightness, Crop, Noise, Perspective, Resize, Rotation
+from blurnet.attacks.engine.views import TRANSFORMATIONS, Brightness, Crop, Noise, Perspective, Resize, Rotation
 
 IDENTITIES = [Rotation(0), Crop(0), Resize(1, 1), Perspective(0), Brightness(1, 1), Noise(0)]
 each = pytest.mark.parametrize("make", TRANSFORMATIONS.values(), ids=TRANSFORMATIONS)
@@ -53,7 +53,7 @@ def test_differentiable(make):
 
 @pytest.mark.parametrize("size", [(9, 9), (9, 15)], ids=str)
 def test_a_quarter_turn_is_a_quarter_turn_in_pixels(size, monkeypatch):
-    monkeypatch.setattr("blurnet.attacks.eot._uniform", lambda x, *_: torch.full((len(x),), 90.0).to(x))
+    monkeypatch.setattr("blurnet.attacks.engine.views._uniform", lambda x, *_: torch.full((len(x),), 90.0).to(x))
     x = torch.zeros(1, 1, *size)
     middle = (size[0] // 2, size[1] // 2)
     x[0, 0, middle[0] - 3, middle[1]] = 1

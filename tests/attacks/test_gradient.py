@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blurnet.attacks.eot import Brightness, Noise, Rotation
-from blurnet.attacks.gradient import FGSM, PGD
-from blurnet.attacks.losses import objective
+from blurnet.attacks.ball.pgd import FGSM, PGD
+from blurnet.attacks.engine.losses import objective
+from blurnet.attacks.engine.views import Brightness, Noise, Rotation
 from blurnet.balls import Ball
 
 BALLS = [Ball("linf", 0.03), Ball("l2", 0.5), Ball("l1", 4.0)]

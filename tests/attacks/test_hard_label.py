@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from blurnet.attacks.hard_label import HardLabel
+from blurnet.attacks.patch.hard_label import HardLabel
 from blurnet.masks import Place, box_masks
 
 

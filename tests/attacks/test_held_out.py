@@ -6,7 +6,7 @@ import pytest
 import torch
 from cases import HELD_OUT
 
-from blurnet.attacks.held_out import HeldOutPatch
+from blurnet.attacks.universal.held_out import HeldOutPatch
 from blurnet.masks import Place, mask_boxes
 
 ATTACK = HeldOutPatch(*HELD_OUT, area=0.15, steps=60)

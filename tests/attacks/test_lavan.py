@@ -6,9 +6,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from blurnet.attacks.lavan import LaVAN
-from blurnet.attacks.losses import cross_entropy
-from blurnet.attacks.targets import choose_targets
+from blurnet.attacks.engine.losses import cross_entropy
+from blurnet.attacks.engine.targets import choose_targets
+from blurnet.attacks.patch.lavan import LaVAN
 from blurnet.masks import Place, mask_boxes, rp2_stickers
 
 

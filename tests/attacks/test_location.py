@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from blurnet.attacks.lavan import LaVAN
-from blurnet.attacks.location import BestLocation
-from blurnet.attacks.losses import objective
-from blurnet.attacks.patch_pgd import PatchPGD
-from blurnet.attacks.rp2 import RP2
+from blurnet.attacks.engine.losses import objective
+from blurnet.attacks.patch.lavan import LaVAN
+from blurnet.attacks.patch.location import BestLocation
+from blurnet.attacks.patch.pgd import PatchPGD
+from blurnet.attacks.universal.rp2 import RP2
 from blurnet.masks import box_masks, grid_boxes, mask_boxes
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from blurnet.attacks.losses import LOSSES, cross_entropy, dlr, margin, non_printability, objective, succeeded
+from blurnet.attacks.engine.losses import LOSSES, cross_entropy, dlr, margin, non_printability, objective, succeeded
 
 
 def test_cross_entropy_is_per_sample():

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from blurnet.attacks.low_frequency import LowFrequency
+from blurnet.attacks.patch.low_frequency import LowFrequency
 from blurnet.spectra import dct2, inverse_dct2
 
 EVERYWHERE = torch.ones(16, 16)

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from blurnet.attacks.patch import AdversarialPatch
-from blurnet.attacks.poses import Poses, layout, place
+from blurnet.attacks.universal.adversarial_patch import AdversarialPatch
+from blurnet.attacks.universal.poses import Poses, layout, place
 
 WIDE = Poses(rotation=20, scale=(0.8, 1.2), brightness=(0.9, 1.1))
 ON_THE_SPOT = Poses(rotation=0, where=(0.5, 0.5))
@@ -185,7 +185,7 @@ def test_batches_visit_every_image(problem):
 
 
 def test_size_follows_the_largest_scale():
-    from blurnet.attacks.patch import _mask
+    from blurnet.attacks.universal.adversarial_patch import _mask
 
     for shape, side in (("square", 50), ("circle", 100 * math.sqrt(4 * 0.25 / math.pi))):
         assert _mask(AdversarialPatch(area=0.25, shape=shape), (100, 100)).shape[-1] == round(side)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from blurnet.attacks.patch_files import IMAGENET_PATCH_POSES, load_imagenet_patch
+from blurnet.attacks.universal.files import IMAGENET_PATCH_POSES, load_imagenet_patch
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import dataclasses
 import pytest
 import torch
 
-from blurnet.attacks.eot import Brightness, Noise, Rotation
-from blurnet.attacks.losses import objective
-from blurnet.attacks.patch_pgd import PatchPGD
+from blurnet.attacks.engine.losses import objective
+from blurnet.attacks.engine.views import Brightness, Noise, Rotation
+from blurnet.attacks.patch.pgd import PatchPGD
 from blurnet.masks import Place, mask_boxes
 
 

@@ -11,9 +11,9 @@ import torch
 from PIL import Image, PngImagePlugin
 from safetensors.torch import save_file
 
-from blurnet.attacks.patch_formats import KEY
-from blurnet.attacks.patch_value import Patch, disc
-from blurnet.attacks.poses import Pose, Poses
+from blurnet.attacks.universal.formats import KEY
+from blurnet.attacks.universal.patch import Patch, disc
+from blurnet.attacks.universal.poses import Pose, Poses
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from blurnet.attacks.lavan import LaVAN
-from blurnet.attacks.location import BestLocation
-from blurnet.attacks.low_frequency import LowFrequency
-from blurnet.attacks.patch_pgd import PatchPGD
-from blurnet.attacks.penalty import BlockGradient, MapVariation, WithPenalty
+from blurnet.attacks.patch.lavan import LaVAN
+from blurnet.attacks.patch.location import BestLocation
+from blurnet.attacks.patch.low_frequency import LowFrequency
+from blurnet.attacks.patch.pgd import PatchPGD
+from blurnet.attacks.wrappers.penalty import BlockGradient, MapVariation, WithPenalty
 
 #: Far from the net's scale, so that the penalty rules.
 HEAVY = 1e3
@@ -96,7 +96,7 @@ def test_block_gradient_by_hand():
 @pytest.mark.parametrize(("size", "block"), [((32, 32), None), ((20, 33), 5), ((80, 76), None)], ids=str)
 def test_block_gradient_tells_where_lgs_fires(size, block, generator):
     """Where no window exceeds the threshold the defense passes the picture on; where one does it darkens it."""
-    lgs = pytest.importorskip("blurnet.transforms.lgs").lgs
+    lgs = pytest.importorskip("blurnet.transforms.lgs.lgs").lgs
     pictures = torch.rand(12, 3, 5, 5, generator=generator)
     pictures = torch.nn.functional.interpolate(pictures, size, mode="bilinear")
     for i, picture in enumerate(pictures):  # noise of another size in each, at the lower right corner, windows' last

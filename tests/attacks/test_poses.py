@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from blurnet.attacks.patch_value import disc
-from blurnet.attacks.poses import Layout, Pose, Poses, layout, place
+from blurnet.attacks.universal.patch import disc
+from blurnet.attacks.universal.poses import Layout, Pose, Poses, layout, place
 
 
 def pose(angle: float = 0.0, scale: float = 1.0, y: float = 8.0, x: float = 8.0, brightness: float = 1.0, n: int = 1):

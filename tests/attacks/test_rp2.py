@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from blurnet.attacks.eot import TRANSFORMATIONS
-from blurnet.attacks.losses import margin, non_printability
-from blurnet.attacks.rp2 import RP2
+from blurnet.attacks.engine.losses import margin, non_printability
+from blurnet.attacks.engine.views import TRANSFORMATIONS
+from blurnet.attacks.universal.rp2 import RP2
 from blurnet.masks import rp2_stickers
 
 COLORS = torch.rand(30, 3, generator=torch.Generator().manual_seed(9))

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from blurnet.attacks.base import Attack
-from blurnet.attacks.lavan import LaVAN
-from blurnet.attacks.patch_pgd import PatchPGD
-from blurnet.attacks.settings import inside, replace_inside, show
+from blurnet.attacks.engine.settings import inside, replace_inside, show
+from blurnet.attacks.patch.lavan import LaVAN
+from blurnet.attacks.patch.pgd import PatchPGD
 from blurnet.masks import Place
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from blurnet.attacks.targets import RULES, check_target, choose_targets
+from blurnet.attacks.engine.targets import RULES, check_target, choose_targets
 
 LOGITS = torch.tensor([[5.0, 1, 3, 0], [1, 5, 0, 4], [0, 9, 5, 2]])
 LABELS = torch.tensor([0, 1, 0])

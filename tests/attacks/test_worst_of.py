@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from blurnet.attacks.ball.pgd import PGD
 from blurnet.attacks.base import Attack
-from blurnet.attacks.blackbox import PatchRandomSearch
-from blurnet.attacks.compose import EOT
-from blurnet.attacks.gradient import PGD
-from blurnet.attacks.lavan import LaVAN
-from blurnet.attacks.losses import margin
-from blurnet.attacks.patch_pgd import PatchPGD
-from blurnet.attacks.worst_of import WorstOf
+from blurnet.attacks.engine.losses import margin
+from blurnet.attacks.patch.lavan import LaVAN
+from blurnet.attacks.patch.pgd import PatchPGD
+from blurnet.attacks.patch.random_search import PatchRandomSearch
+from blurnet.attacks.wrappers.model import EOT
+from blurnet.attacks.wrappers.worst_of import WorstOf
 from blurnet.balls import Ball
 
 

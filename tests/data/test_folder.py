@@ -1,8 +1,8 @@
 import pytest
 from PIL import Image
 
-from blurnet.data.folder import CsvImages, FolderImages
 from blurnet.data.images import SPLITS
+from blurnet.data.sources.folder import CsvImages, FolderImages
 
 
 def fill(folder, n=3, colour=(255, 0, 0)):

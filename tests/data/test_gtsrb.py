@@ -2,8 +2,8 @@ import pytest
 import torch
 from PIL import Image
 
-from blurnet.data.gtsrb import Gtsrb
 from blurnet.data.images import SPLITS
+from blurnet.data.sources.gtsrb import Gtsrb
 
 HEADER = "Filename;Width;Height;Roi.X1;Roi.Y1;Roi.X2;Roi.Y2;ClassId"
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from blurnet.data.images import SPLITS
 from blurnet.data.labels import LISA_CLASSES
-from blurnet.data.lisa import BOX_COLUMNS, FLAGS_COLUMN, LisaCrops, LisaFrames
+from blurnet.data.sources.lisa import BOX_COLUMNS, FLAGS_COLUMN, LisaCrops, LisaFrames
 
 NAMES = ("stop", "yield", "speedLimitUrdbl")
 HEADER = [*BOX_COLUMNS, FLAGS_COLUMN, "Origin file", "Origin frame number", "Origin track", "Origin track frame number"]

@@ -5,12 +5,12 @@ import itertools
 import pytest
 import torch
 
-from blurnet.data.draws import Draws, keys
 from blurnet.data.labels import GTSRB_CLASSES, LISA_CLASSES, LISA_OUTPUTS_18, label_names
-from blurnet.data.scene import render
-from blurnet.data.shapes import canvas, coverage, disc, polygon, stroke, text
-from blurnet.data.sheet import DIAMOND, OCTAGON, PAINTS, PENTAGON, SQUARE, TRIANGLE
-from blurnet.data.signs import atlas, outlines, painted
+from blurnet.data.synthetic.draws import Draws, keys
+from blurnet.data.synthetic.scene import render
+from blurnet.data.synthetic.shapes import canvas, coverage, disc, polygon, stroke, text
+from blurnet.data.synthetic.sheet import DIAMOND, OCTAGON, PAINTS, PENTAGON, SQUARE, TRIANGLE
+from blurnet.data.synthetic.signs import atlas, outlines, painted
 
 
 def test_label_maps() -> None:

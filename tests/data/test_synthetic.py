@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from blurnet.checks import check_images, check_mask
 from blurnet.data.labels import LISA_CLASSES, LISA_OUTPUTS_18
-from blurnet.data.synthetic import SyntheticSigns
+from blurnet.data.synthetic.dataset import SyntheticSigns
 
 
 @pytest.fixture(scope="module")

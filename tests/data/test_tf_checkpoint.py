@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from blurnet.data.crc32c import crc32c, masked_crc32c
-from blurnet.data.tf_checkpoint import MAGIC, read_tf_checkpoint
+from blurnet.data.sources.crc32c import crc32c, masked_crc32c
+from blurnet.data.sources.tf_checkpoint import MAGIC, read_tf_checkpoint
 
 DTYPES = {np.dtype("float32"): 1, np.dtype("float64"): 2, np.dtype("int32"): 3, np.dtype("int64"): 9}
 

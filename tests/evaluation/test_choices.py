@@ -5,7 +5,7 @@ import safetensors.torch
 import torch
 from tiny_subject import CLASSES, tiny_victims
 
-from blurnet.attacks.eot import Resize, Rotation
+from blurnet.attacks.engine.views import Resize, Rotation
 from blurnet.evaluation.choices import choose_mask, match_classes, parse_eot, parse_targets, replay
 
 

@@ -12,8 +12,8 @@ import safetensors.torch
 import torch
 from tiny_subject import LIGHTNING
 
-from blurnet.cli_evaluate import evaluate_main, parser
-from blurnet.cli_shared import public_command
+from blurnet.cli.evaluate import evaluate_main, parser
+from blurnet.cli.shared import public_command
 from blurnet.data.labels import label_names
 from blurnet.data.module import SyntheticData
 from blurnet.zoo.build import build
@@ -49,7 +49,7 @@ def other(tmp_path_factory) -> Path:
 @pytest.fixture
 def no_pictures(monkeypatch) -> None:
     """Drawing takes seconds and one test sees to it."""
-    monkeypatch.setattr("blurnet.cli_evaluate.draw_pictures", lambda *_: [])
+    monkeypatch.setattr("blurnet.cli.evaluate.draw_pictures", lambda *_: [])
 
 
 def arguments(model: Path, out: Path, *more: str) -> list[str]:
@@ -82,7 +82,7 @@ def test_one_command_writes_the_whole_report(model, other, tmp_path, capsys, mon
     assert "# Robustness of tiny" in (out / "summary.md").read_text()
     assert "# Robustness of tiny" in capsys.readouterr().out
     drawn = [out / f"{name}.png" for name in PICTURES]
-    monkeypatch.setattr("blurnet.cli_evaluate.draw_pictures", lambda *_: drawn)
+    monkeypatch.setattr("blurnet.cli.evaluate.draw_pictures", lambda *_: drawn)
     # Again: nothing is attacked twice, and the report has the same bytes.
     files = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.rglob("*") if path.is_file()}
     assert evaluate_main(command) == 0
@@ -94,7 +94,7 @@ def test_clean_accuracy_of_a_net_with_other_numbering(tmp_path, monkeypatch, no_
     # 17 outputs count from 0, the victims and the data's default from 1: classes are matched by name.
     model = save(tmp_path / "net17", outputs=17)
     small = functools.partial(SyntheticData, test_size=35)
-    monkeypatch.setattr("blurnet.cli_prepare.get_data", lambda text, **options: small(**options))
+    monkeypatch.setattr("blurnet.cli.prepare.get_data", lambda text, **options: small(**options))
     assert evaluate_main(arguments(model, tmp_path / "run", "--data", "synthetic", "--targets", "0")) == 0
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["data"] == {"name": "synthetic (test)", "n": 35}
@@ -118,7 +118,7 @@ def single(model: Path, out: Path, *more: str) -> list[str]:
 def test_attacks_image_by_image_on_test_data(tmp_path, monkeypatch):
     model = models_root() / "lisa_cnn-synthetic"  # one that answers rightly
     small = functools.partial(SyntheticData, test_size=35)
-    monkeypatch.setattr("blurnet.cli_prepare.get_data", lambda text, **options: small(**options))
+    monkeypatch.setattr("blurnet.cli.prepare.get_data", lambda text, **options: small(**options))
     command = single(model, tmp_path / "run", "--attacks", "lavan,pgd", "--on", "data", "--data", "synthetic")
     assert evaluate_main([*command, "--limit", "9", "--curve-areas", "0.1", "--shard", "4", "--keep-images", "2"]) == 0
     out = tmp_path / "run"
@@ -148,7 +148,7 @@ def test_attacks_image_by_image_on_test_data(tmp_path, monkeypatch):
 def test_a_universal_patch_is_made_on_the_val_split(tmp_path, monkeypatch, capsys):
     model = models_root() / "lisa_cnn-synthetic"
     splits = functools.partial(SyntheticData, val_size=35, test_size=35)
-    monkeypatch.setattr("blurnet.cli_prepare.get_data", lambda text, **options: splits(**options))
+    monkeypatch.setattr("blurnet.cli.prepare.get_data", lambda text, **options: splits(**options))
     command = ["--attacks", "universal-patch", "--limit", "5", "--no-sanity"]
     with pytest.raises(SystemExit):
         evaluate_main(single(model, tmp_path / "run", *command))
@@ -165,7 +165,7 @@ FLAG = {"name": "zero-gradient", "cause": "A step.", "cure": "Soften it.", "evid
 
 @pytest.mark.parametrize(("more", "status"), [([], 3), (["--allow-flags"], 0), (["--no-sanity"], 0)])
 def test_flags_have_an_exit_status_of_their_own(model, tmp_path, monkeypatch, more, status):
-    monkeypatch.setattr("blurnet.cli_evaluate.examine", lambda *_: [{"threat": "t", "images": 7, "flags": [FLAG]}])
+    monkeypatch.setattr("blurnet.cli.evaluate.examine", lambda *_: [{"threat": "t", "images": 7, "flags": [FLAG]}])
     assert evaluate_main(single(model, tmp_path / "run", "--attacks", "pgd", "--limit", "1", *more)) == status
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     left_out = "--no-sanity" in more

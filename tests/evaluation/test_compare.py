@@ -5,7 +5,7 @@ import pytest
 from tiny_report import NASTY, tiny_report
 from tiny_subject import LIGHTNING
 
-from blurnet.cli_evaluate import evaluate_main
+from blurnet.cli.evaluate import evaluate_main
 from blurnet.evaluation.compare import compare
 from blurnet.evaluation.reading import read_report
 from blurnet.zoo.models import models_root

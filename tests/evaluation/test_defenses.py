@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 from tiny_subject import LIGHTNING
 
-from blurnet.cli_evaluate import evaluate_main
+from blurnet.cli.evaluate import evaluate_main
 from blurnet.evaluation.compare import compare
 from blurnet.evaluation.defenses import defenses_part, put_in_front
 from blurnet.evaluation.examine import Suspect
@@ -71,8 +71,8 @@ def test_they_stand_in_front_in_the_order_given(own):
 
 def test_the_report_says_what_stands_in_front(own, tmp_path, monkeypatch):
     checked: list[Suspect] = []
-    monkeypatch.setattr("blurnet.cli_evaluate.examine", lambda listed, *_: checked.extend(listed))
-    monkeypatch.setattr("blurnet.cli_evaluate.draw_pictures", lambda *_: [])
+    monkeypatch.setattr("blurnet.cli.evaluate.examine", lambda listed, *_: checked.extend(listed))
+    monkeypatch.setattr("blurnet.cli.evaluate.draw_pictures", lambda *_: [])
     more = ["--attacks", "rp2,lavan", "--targets", "12", "--steps", "2", "--transfer-from", str(PLAIN), *TWO]
     _, report = run(own, tmp_path / "run", *more)
     defenses = report["defenses"]
@@ -98,7 +98,7 @@ def test_the_report_says_what_stands_in_front(own, tmp_path, monkeypatch):
 
 def test_what_transfers_is_made_on_the_source_alone(tmp_path, monkeypatch):
     """On an undefended copy of itself the attack is the white-box one, whatever stands in front of the model."""
-    monkeypatch.setattr("blurnet.cli_evaluate.draw_pictures", lambda *_: [])
+    monkeypatch.setattr("blurnet.cli.evaluate.draw_pictures", lambda *_: [])
     more = ["--attacks", "rp2", "--targets", "12", "--steps", "3", "--transfer-from", str(PLAIN), "--no-sanity"]
     noises = []
     for name, defenses in (("plain", ""), ("defended", "gaussian:sigma=1")):
@@ -135,7 +135,7 @@ def test_folders_begun_before_there_were_defenses_go_on(tmp_path, capsys):
 
 
 def test_random_ones_repeat(tmp_path, monkeypatch):
-    monkeypatch.setattr("blurnet.cli_evaluate.draw_pictures", lambda *_: [])
+    monkeypatch.setattr("blurnet.cli.evaluate.draw_pictures", lambda *_: [])
     more = ["--attacks", "rp2,lavan", "--targets", "12", "--steps", "2", "--no-sanity"]
     more += ["--defenses", "random_resize_pad"]
     first, again = (run(PLAIN, tmp_path / "run", *more)[1] for _ in range(2))

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from blurnet.evaluation.leaderboard import draw_leaderboard, entries, leaderboard_svg, spread
-from blurnet.stats import Rate
+from blurnet.rates import Rate
 from blurnet.zoo.card import Card, ImageFigures, Percent
 from blurnet.zoo.models import list_models, load_model, models_root
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from blurnet.evaluation.metrics import Accuracy, AttackSuccess, Dissimilarity, TargetedSuccess, dissimilarity
-from blurnet.stats import Rate
+from blurnet.rates import Rate
 
 
 def test_accuracy_keeps_its_count(generator):

@@ -12,8 +12,8 @@ from tiny_subject import CLASSES, LIGHTNING, tiny_net, trainer
 from torch import nn
 from torch.utils.data import DataLoader
 
+from blurnet.attacks.ball.pgd import PGD
 from blurnet.attacks.base import Attack
-from blurnet.attacks.gradient import PGD
 from blurnet.balls import Ball
 from blurnet.evaluation.judge import judge
 from blurnet.evaluation.per_image import ImageCampaign, PerImage

@@ -7,7 +7,7 @@ from tiny_subject import CLASSES, tiny_net, tiny_victims
 from blurnet.evaluation import figures, pictures
 from blurnet.evaluation.results import AttackResult, TargetResult
 from blurnet.evaluation.store import TargetWork
-from blurnet.stats import Rate
+from blurnet.rates import Rate
 
 VICTIMS = tiny_victims()
 ATTACKED = (VICTIMS.images + 0.5 * VICTIMS.masks["stickers"]).clamp(0, 1)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from blurnet.evaluation.campaign import ReplayNoise
 from blurnet.evaluation.metrics import dissimilarity
 from blurnet.evaluation.robustness import Robustness
-from blurnet.stats import Rate
+from blurnet.rates import Rate
 
 pytestmark = [pytest.mark.filterwarnings(text) for text in LIGHTNING]
 

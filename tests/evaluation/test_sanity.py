@@ -7,17 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blurnet.attacks.base import attacking
-from blurnet.attacks.compose import EOT
-from blurnet.attacks.gradient import PGD
+from blurnet.attacks.ball.pgd import PGD
+from blurnet.attacks.wrappers.model import EOT
 from blurnet.balls import Ball
 from blurnet.bpda import bpda
-from blurnet.data.victims import load_victims
+from blurnet.data.sources.victims import load_victims
 from blurnet.evaluation import attack_checks, model_checks
 from blurnet.evaluation.flags import Flag, at_least, unlikely
 from blurnet.evaluation.sanity import CHECKS, check
 from blurnet.evaluation.trial import Trial
 from blurnet.masks import Place
+from blurnet.modes import attacking
 from blurnet.zoo.models import list_models, load_model
 
 BALL, STEPS = Ball("linf", 0.03), 10

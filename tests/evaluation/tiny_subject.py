@@ -5,8 +5,8 @@ import torch
 from torch import nn
 from torch.utils.data import TensorDataset
 
-from blurnet.attacks.rp2 import RP2
-from blurnet.data.victims import Victims
+from blurnet.attacks.universal.rp2 import RP2
+from blurnet.data.sources.victims import Victims
 from blurnet.evaluation.campaign import Campaign
 
 #: Lightning 2.6 on torch 2.15, and its advice for data that is in memory.

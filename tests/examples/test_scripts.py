@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 from torchvision.utils import save_image
 
-from blurnet.data.synthetic import SyntheticSigns
+from blurnet.data.synthetic.dataset import SyntheticSigns
 from blurnet.zoo.models import list_models, load_model
 from examples import attack_and_report, defend_your_net, load_checkpoint, train_on_your_folder
 

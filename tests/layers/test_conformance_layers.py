@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from blurnet.kernels import binomial, box, depthwise, gaussian
+from blurnet.filters import binomial, box, depthwise, gaussian
 from blurnet.layers.denoise import FeatureDenoise, Operation
 from blurnet.layers.lowpass import FixedLowPass, LearnedLowPass
 from blurnet.layers.penalties import MapPenalty, Penalty, Tikhonov, TotalVariation, penalties

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from blurnet.kernels import gaussian
+from blurnet.filters import gaussian
 from blurnet.layers.lowpass import FixedLowPass, LearnedLowPass, linf_penalty
 from blurnet.layers.penalties import penalties
 

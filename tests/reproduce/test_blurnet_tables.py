@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from blurnet.data.victims import load_victims
+from blurnet.data.sources.victims import load_victims
 from reproduce import blurnet_table1
 from reproduce.blurnet_table2 import lineage_rows
 from reproduce.lineages import attack_victims

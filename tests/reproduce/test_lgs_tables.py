@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch.nn.functional import interpolate
 
+from blurnet.files import save_weights
 from blurnet.masks import Place
 from blurnet.nets.lisa_cnn import LisaCNN
-from blurnet.stats import Rate
-from blurnet.zoo.files import save_weights
+from blurnet.rates import Rate
 from reproduce import lgs_figures, lgs_setup, lgs_table1, lgs_table2, lgs_table3
 from reproduce.cells import Cells
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from blurnet.attacks.gradient import PGD
+from blurnet.attacks.ball.pgd import PGD
 from blurnet.balls import Ball
+from blurnet.files import read_safetensors
 from blurnet.layers.denoise import FeatureDenoise
-from blurnet.zoo.files import read_safetensors
 from reproduce import adversarial_logit_pairing as alp
 from reproduce import feature_denoising, short_training
 from reproduce.cells import Cells

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from blurnet.files import save_weights
 from blurnet.layers.penalties import Penalty
 from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.training.classifier import Classifier
 from blurnet.training.optimizers import make_optimizer, make_schedule
-from blurnet.zoo.files import save_weights
 from blurnet.zoo.spec import DefenseSpec
 
 NAMES = ("stop", "yield", "merge")

@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from blurnet.cli_shared import public_command
+from blurnet.cli.shared import public_command
 from blurnet.data.labels import LISA_OUTPUTS_18
 from blurnet.data.module import LisaCropsData
 from blurnet.zoo.models import load_model

@@ -3,10 +3,10 @@
 import pytest
 
 from blurnet.data.module import SyntheticData
-from blurnet.stats import Rate
+from blurnet.rates import Rate
 from blurnet.training.classifier import Classifier
 from blurnet.training.export import export_model
-from blurnet.training.objectives import ObjectiveSpec
+from blurnet.training.objectives.table import ObjectiveSpec
 from blurnet.zoo.models import load_model
 from blurnet.zoo.spec import DefenseSpec
 

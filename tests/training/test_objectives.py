@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from blurnet.layers.insert import insert_after
 from blurnet.layers.penalties import TotalVariation, penalties
-from blurnet.training.adversarial import TRADES, FastTraining, FGSMTraining, PGDTraining, divergence
 from blurnet.training.classifier import Classifier
 from blurnet.training.guard import robust_share
-from blurnet.training.inner import target_classes, uniform_start
-from blurnet.training.objective import CleanLogitPairing, Natural, Objective
-from blurnet.training.objectives import OBJECTIVES, ObjectiveSpec, make_objective
-from blurnet.training.patches import OcclusionTraining, PatchTraining
+from blurnet.training.objectives.adversarial import TRADES, FastTraining, FGSMTraining, PGDTraining, divergence
+from blurnet.training.objectives.base import CleanLogitPairing, Natural, Objective
+from blurnet.training.objectives.inner import target_classes, uniform_start
+from blurnet.training.objectives.patches import OcclusionTraining, PatchTraining
+from blurnet.training.objectives.table import OBJECTIVES, ObjectiveSpec, make_objective
 from blurnet.zoo.spec import DefenseSpec
 
 RADIUS, STEP = 0.05, 0.02

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from blurnet.transforms import color
-from blurnet.transforms.common import by_blocks, prepare, reflect, rounded_into_range, side_by_side, symmetric
+from blurnet.transforms import _color as color
+from blurnet.transforms._blocks import by_blocks, prepare, reflect, rounded_into_range, side_by_side, symmetric
 
 
 @pytest.mark.parametrize("border", [0, 1, 3, 9, 20])

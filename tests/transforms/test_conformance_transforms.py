@@ -10,18 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blurnet.attacks.lavan import LaVAN
+from blurnet.attacks.patch.lavan import LaVAN
 from blurnet.transforms.base import Pipeline, Transform, adaptive, defend, identity_bpda, transforms_of
 from blurnet.transforms.bilateral import Bilateral, bilateral
 from blurnet.transforms.bit_depth import BitDepth, bit_depth
 from blurnet.transforms.gaussian import Gaussian, gaussian_filter
-from blurnet.transforms.jpeg import JPEG, jpeg
-from blurnet.transforms.lgs import LGS, lgs
+from blurnet.transforms.jpeg.jpeg import JPEG, jpeg
+from blurnet.transforms.lgs.lgs import LGS, lgs
 from blurnet.transforms.median import Median, median
 from blurnet.transforms.non_local_means import NonLocalMeans, non_local_means
 from blurnet.transforms.random_resize_pad import RandomResizePad
 from blurnet.transforms.total_variation import TotalVariationMin, total_variation_min
-from blurnet.transforms.watermark import DigitalWatermark
+from blurnet.transforms.watermark.watermark import DigitalWatermark
 from blurnet.transforms.wavelet import Wavelet, wavelet_denoise
 
 H, W = 24, 32

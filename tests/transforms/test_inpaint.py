@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from blurnet.transforms.inpaint import inpaint
+from blurnet.transforms.watermark.inpaint import inpaint
 
-module = importlib.import_module("blurnet.transforms.inpaint")
+module = importlib.import_module("blurnet.transforms.watermark.inpaint")
 
 
 def hole(size: tuple[int, int] = (20, 31)) -> torch.Tensor:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from blurnet.transforms.jpeg import JPEG, jpeg
-from blurnet.transforms.jpeg_model import _COLOUR, _LIGHT, jpeg_model, quantization_table
+from blurnet.transforms.jpeg.jpeg import JPEG, jpeg
+from blurnet.transforms.jpeg.model import _COLOUR, _LIGHT, jpeg_model, quantization_table
 
 
 def pillows(image: torch.Tensor, quality: int) -> torch.Tensor:
@@ -32,7 +32,7 @@ def test_equals_pillow_bit_for_bit(noise, quality):
 
 def test_pillow_takes_over_where_torchvision_has_no_codec(noise, monkeypatch):
     wanted = [jpeg(x, 30) for x in (noise, noise[:, :1])]
-    monkeypatch.setattr(importlib.import_module("blurnet.transforms.jpeg"), "_fast_codec", lambda: None)
+    monkeypatch.setattr(importlib.import_module("blurnet.transforms.jpeg.jpeg"), "_fast_codec", lambda: None)
     assert all(torch.equal(jpeg(x, 30), w) for x, w in zip((noise, noise[:, :1]), wanted, strict=True))
 
 

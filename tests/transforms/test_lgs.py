@@ -10,10 +10,10 @@ import scipy.ndimage
 import torch
 from torch import nn
 
-from blurnet.transforms import lgs_fast
-from blurnet.transforms.lgs import LGS, lgs
-from blurnet.transforms.lgs_formula import lgs_formula
-from blurnet.transforms.lgs_settings import Settings
+from blurnet.transforms.lgs import fast as lgs_fast
+from blurnet.transforms.lgs.formula import lgs_formula
+from blurnet.transforms.lgs.lgs import LGS, lgs
+from blurnet.transforms.lgs.settings import Settings
 
 
 def image(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from scipy import ndimage
 
-from blurnet.transforms import opencv
+from blurnet.transforms import _opencv as opencv
 from blurnet.transforms.gaussian import gaussian_filter
-from blurnet.transforms.jpeg import jpeg
+from blurnet.transforms.jpeg.jpeg import jpeg
 from blurnet.transforms.median import median
 
 pytest.importorskip("cv2")
@@ -21,7 +21,7 @@ pytest.importorskip("cv2")
 def library(request, monkeypatch):
     """Runs the test with the library and as if it were not installed."""
     if request.param == "without":
-        for module in ("opencv", "jpeg"):
+        for module in ("_opencv", "jpeg.jpeg"):
             monkeypatch.setattr(importlib.import_module(f"blurnet.transforms.{module}"), "opencv", lambda: None)
     return request.param == "with"
 

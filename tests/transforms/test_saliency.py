@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from blurnet.transforms.saliency import saliency
+from blurnet.transforms.watermark.saliency import saliency
 
 
 class Functional(nn.Module):

@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blurnet.transforms.base import adaptive, defend
-from blurnet.transforms.inpaint import inpaint
-from blurnet.transforms.watermark import DigitalWatermark, salient_region
+from blurnet.transforms.watermark.inpaint import inpaint
+from blurnet.transforms.watermark.watermark import DigitalWatermark, salient_region
 from blurnet.zoo.build import build
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
 

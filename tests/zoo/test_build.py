@@ -4,10 +4,10 @@ import pytest
 import torch
 import torchvision
 
+from blurnet.files import save_weights
 from blurnet.layers.lowpass import LearnedLowPass
 from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.zoo.build import DEFENSES, LAYERS, LIBRARIES, NETS, build
-from blurnet.zoo.files import save_weights
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
 
 CLASSES = [f"class {i}" for i in range(18)]

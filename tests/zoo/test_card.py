@@ -6,7 +6,7 @@ import json
 import pytest
 
 from blurnet.nets.vision import count_parameters
-from blurnet.stats import Rate
+from blurnet.rates import Rate
 from blurnet.zoo.card import Card, ImageFigures, Percent, Published
 from blurnet.zoo.models import list_models, load_model, models_root
 from blurnet.zoo.readme import render_leaderboard, render_readme

@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from blurnet.zoo.files import load_weights, read_safetensors, save_weights, write_atomic
+from blurnet.files import load_weights, read_safetensors, save_weights, write_atomic
 
 
 def net(outputs: int = 3, seed: int = 0) -> nn.Sequential:
@@ -116,7 +116,7 @@ def test_failing_write_keeps_the_old_file(tmp_path, monkeypatch):
     def full(_descriptor):
         raise OSError("disk full")
 
-    monkeypatch.setattr("blurnet.zoo.files.os.fsync", full)
+    monkeypatch.setattr("blurnet.files.os.fsync", full)
     with pytest.raises(OSError, match="disk full"):
         write_atomic(path, "new")
     assert path.read_text() == "old"

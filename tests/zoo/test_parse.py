@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from blurnet.transforms.base import defend
-from blurnet.transforms.lgs import LGS
+from blurnet.transforms.lgs.lgs import LGS
 from blurnet.zoo.build import TRANSFORMS, build, make_transforms
 from blurnet.zoo.parse import parse_defenses
 from blurnet.zoo.spec import DefenseSpec, ModelSpec

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from blurnet.attacks.autopatch import AutoPatch
 from blurnet.data.seeds import seed_from
-from blurnet.data.victims import load_victims
+from blurnet.data.sources.victims import load_victims
 from blurnet.evaluation.choices import match_classes
-from blurnet.stats import Rate
+from blurnet.rates import Rate
 from blurnet.transforms.base import adaptive, identity_bpda, transforms_of
 from blurnet.zoo.card import ImageFigures, Percent
 from blurnet.zoo.models import list_models, load_model

@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 import pytest
 
+from blurnet.strict import check_arguments, coerce, from_dict
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
-from blurnet.zoo.strict import check_arguments, coerce, from_dict
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Attacks on the whole image, inside a ball."""

@@ -1,0 +1,216 @@
+"""Where a patch does most harm: probe the places, then attack each image at its own best ones."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from blurnet.attacks.base import Attack, Model, prepared
+from blurnet.attacks.engine.losses import Loss, check_loss, objective, succeeded
+from blurnet.attacks.engine.settings import inside, replace_inside
+from blurnet.attacks.engine.targets import choose_targets
+from blurnet.attacks.record import STANDING, WRONG, Detailed, Record
+from blurnet.masks import box_masks, grid_boxes, patch_side
+
+Probe = Literal["gray", "noise"]
+
+
+@dataclass(frozen=True)
+class BestLocation(Attack):
+    """A masked attack at each image's own best place for a rectangle.
+
+    Places lie on a grid whose last row and column are always part of it. Each is probed with one forward pass, a gray
+    or noisy rectangle there (exhaustive); with ``shortlist``, only the windows that hold most of the squared input
+    gradient are. The attack then runs at the ``tries`` best places, image by image until one succeeds; failing that, a
+    picture with any wrong answer is kept before one that comes nearer to a target. No image's result depends on its
+    batch.
+
+    Args:
+        attack: any attack with a ``mask`` setting, of its own or of an attack that it wraps; the mask is replaced.
+        area: share of the image that a square patch covers; or
+        size: its side, or (height, width), in pixels. Exactly one of the two.
+        stride: pixels between neighbouring places; None: a sixteenth of the image's shorter side, at least 1.
+        shortlist: how many windows with the largest sum of squared gradients are probed (phattacks: 5); None: all
+            places.
+        probe: what is put there: "gray" (0.5) or uniform "noise", the same everywhere.
+        probe_steps: with a shortlist, rank it by what the attack itself reaches in so many steps; 0: by the probes.
+        tries: how many of the best places to attack.
+        loss: what a place is ranked by, towards the attack's target if it has one.
+        chunk: most pictures in a batch while places are probed, which bounds the memory.
+        seed: of the probing noise; the attack inside keeps its own.
+
+    Raises:
+        ValueError: bad settings, an attack without ``mask``, or a patch that does not fit.
+
+    Source: Wu et al. 2020 (phattacks), rectangular occlusion attack: exhaustive and gradient-based search.
+    """
+
+    attack: Attack
+    area: float | None = None
+    size: int | tuple[int, int] | None = None
+    stride: int | None = None
+    shortlist: int | None = None
+    probe: Probe = "gray"
+    probe_steps: int = 0
+    tries: int = 1
+    loss: Loss = "margin"
+    chunk: int = 512
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        replace_inside(self.attack, mask=inside(self.attack, "mask"))  # raises where there is none
+        if (self.area is None) == (self.size is None):
+            raise ValueError(f"BestLocation: expected area or size, got {self.area!r} and {self.size!r}")
+        check_loss(self.loss, "BestLocation")
+        if self.probe not in get_args(Probe):
+            raise ValueError(f"BestLocation probe: expected one of {list(get_args(Probe))}, got {self.probe!r}")
+        for name, low in {"stride": 1, "shortlist": 1, "probe_steps": 0, "tries": 1, "chunk": 1}.items():
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise ValueError(f"BestLocation {name}: expected from {low}, got {value!r}")
+        if self.probe_steps and self.shortlist is None:
+            raise ValueError("BestLocation probe_steps: the attack is tried on a shortlist; give one")
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """One name for each place tried, the best first."""
+        return tuple(f"place {number + 1}" for number in range(self.tries))
+
+    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
+        """Adversarial images (N, 3, H, W); see the class."""
+        return self._attack(model, images, labels).adversarial
+
+    def detailed(self, model: Model, images: Tensor, labels: Tensor) -> Record:
+        """Attack a batch as a call does, and say which place broke each image, where it lies, and at what cost.
+
+        The box is that of the picture given back. An image that the model gets wrong without a patch has stage -2.
+        """
+        with prepared(model, images, labels) as (x, y):
+            return self._attack(model, x, y)
+
+    def grid(self, images: Tensor) -> Tensor:
+        """All places for images (N, 3, H, W): boxes (P, 4) on their device."""
+        height, width = images.shape[-2:]
+        patch = self.size if self.size is not None else patch_side((height, width), self.area or 0)
+        stride = max(1, min(height, width) // 16) if self.stride is None else self.stride
+        return grid_boxes((height, width), patch, stride).to(images.device)
+
+    def _attack(self, model: Model, images: Tensor, labels: Tensor) -> Record:
+        with torch.no_grad():
+            clean = model(images)
+        search = _Search(self, model, images, labels, clean)
+        places, calls = search.places()
+        best, boxes = images.clone(), search.grid[places[:, 0]]
+        grade, lead = torch.full_like(labels, -1), images.new_full((len(images),), float("-inf"))
+        stage, standing = torch.full_like(labels, STANDING), torch.arange(len(images), device=images.device)
+        for attempt in range(places.shape[1]):
+            here = search.grid[places[standing, attempt]]
+            pictures, cost = search.attacked(self.attack, standing, here)
+            value, now = search.judge(pictures, standing)
+            calls[standing] += cost + 1
+            better = (now > grade[standing]) | ((now == grade[standing]) & (value > lead[standing]))
+            index, won = standing[better], now == 2
+            best[index], boxes[index] = pictures[better], here[better]
+            grade[index], lead[index] = now[better], value[better]
+            stage[standing[won]] = attempt
+            standing = standing[~won]
+            if len(standing) == 0:
+                break
+        return Record(best, stage.where(succeeded(clean, labels).logical_not(), WRONG), calls, boxes)
+
+
+class _Search:
+    """The places of one batch, ranked for each image."""
+
+    def __init__(self, settings: BestLocation, model: Model, images: Tensor, labels: Tensor, clean: Tensor) -> None:
+        self.settings, self.model, self.images, self.labels = settings, model, images, labels
+        rule, seed = inside(settings.attack, "target"), inside(settings.attack, "seed", 0)
+        # With the seed of the attack inside, "random" is the class that the attack reaches for.
+        self.targets = choose_targets(rule, clean, labels, seed=seed, images=images, name="BestLocation target")
+        self.grid = settings.grid(images)
+        if settings.probe == "gray":
+            self.fill = images.new_full((1, *images.shape[1:]), 0.5)
+        else:
+            generator = torch.Generator().manual_seed(settings.seed)
+            self.fill = torch.rand(1, *images.shape[1:], generator=generator).to(images)
+
+    def places(self) -> tuple[Tensor, Tensor]:
+        """For each image its best places in the grid, best first, (N, tries), and what it cost, (N,)."""
+        settings, n = self.settings, len(self.images)
+        if settings.shortlist is None:
+            candidates, cost = torch.arange(len(self.grid), device=self.grid.device).expand(n, -1), 1
+        else:
+            candidates, cost = self._steepest(settings.shortlist), 2
+        scores, calls = self._scores(candidates, short=False)
+        if settings.probe_steps:
+            scores, more = self._scores(candidates, short=True)
+            calls = calls + more
+        tries = min(settings.tries, candidates.shape[1])
+        return candidates.gather(1, scores.topk(tries, dim=1).indices), calls + cost
+
+    def _steepest(self, count: int) -> Tensor:
+        """For each image the windows with the largest sum of squared gradients, indices into the grid (N, count)."""
+        images = self.images.detach().requires_grad_()
+        value = objective(self.settings.loss, self.model(images), self.labels, self.targets)
+        (gradient,) = torch.autograd.grad(value.sum(), [images])
+        # Scaled first: squares of very small gradients vanish in float32.
+        largest = gradient.flatten(1).abs().amax(dim=1).view(-1, 1, 1, 1)
+        square = (gradient / torch.where(largest > 0, largest, 1.0)).square().sum(dim=1, keepdim=True)
+        top, bottom, left, right = self.grid.unbind(1)
+        window = (int(bottom[0] - top[0]), int(right[0] - left[0]))
+        sums = F.avg_pool2d(square, window, stride=1)[:, 0, top, left]
+        return sums.topk(min(count, len(self.grid)), dim=1).indices
+
+    def _scores(self, candidates: Tensor, *, short: bool) -> tuple[Tensor, Tensor]:
+        """The objective at each image's candidates, (N, K), by the probe or a short attack, and the calls (N,)."""
+        n, count = candidates.shape
+        image = torch.arange(n, device=candidates.device).repeat_interleave(count)
+        boxes = self.grid[candidates.flatten()]
+        scores, calls = self.images.new_zeros(n * count), torch.zeros_like(image)
+        attack = replace_inside(self.settings.attack, steps=self.settings.probe_steps) if short else None
+        for first in range(0, n * count, self.settings.chunk):
+            part = slice(first, first + self.settings.chunk)
+            where = image[part], boxes[part]
+            pictures, cost = self.probed(*where) if attack is None else self.attacked(attack, *where)
+            scores[part], _ = self.judge(pictures, image[part])
+            calls[part] = cost + 1
+        return scores.view(n, count), calls.view(n, count).sum(dim=1)
+
+    def probed(self, image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (M,) with the probe in boxes (M, 4); it costs no call."""
+        mask = box_masks((self.images.shape[-2], self.images.shape[-1]), boxes).bool()
+        return torch.where(mask, self.fill, self.images[image]), torch.zeros_like(image)
+
+    def attacked(self, attack: Attack, image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
+        """What the attack makes of images (M,) with a patch in boxes (M, 4), and how often the model saw each."""
+        mask = box_masks((self.images.shape[-2], self.images.shape[-1]), boxes)
+        there = replace_inside(attack, mask=mask)
+        if isinstance(there, Detailed):
+            record = there.detailed(self.model, self.images[image], self.labels[image])
+            return record.adversarial, record.calls
+        counted = _Counted(self.model)
+        pictures = there.run(counted, self.images[image], self.labels[image])
+        # An attack that does not say who was seen how often has seen all alike.
+        return pictures, torch.full_like(image, -(-counted.seen // len(image)))
+
+    def judge(self, pictures: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+        """The objective of pictures of images (M,), and a grade: 2 where the attack has won, 1 for any wrong answer."""
+        targets, labels = None if self.targets is None else self.targets[image], self.labels[image]
+        with torch.no_grad():
+            logits = self.model(pictures)
+        value = objective(self.settings.loss, logits, labels, targets)
+        wanted = targets if inside(self.settings.attack, "wins", "target") == "target" else None
+        return value, succeeded(logits, labels).long() + succeeded(logits, labels, wanted)
+
+
+class _Counted:
+    """A model that counts the pictures it sees."""
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.seen = model, 0
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.seen += len(x)
+        return self.model(x)

@@ -1,0 +1,1 @@
+"""One sticker or patch for many images, as a value and in files."""

@@ -1,0 +1,126 @@
+"""The defender's own regulariser in the attacker's objective: noise that the defense has no reason to suspect."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from blurnet.attacks.base import Attack, Model
+from blurnet.attacks.engine.ascent import PenaltyTerm
+from blurnet.attacks.engine.settings import replace_inside, show
+
+
+@dataclass(frozen=True, repr=False)
+class WithPenalty(Attack):
+    """A masked attack that maximises its objective less ``weight`` times a penalty of the picture.
+
+    A picture that fools the model still counts more than one of a lower penalty. Only gradient attacks with a
+    ``penalty`` setting can be wrapped (PatchPGD, LowFrequency), or attacks around one (BestLocation).
+
+    Args:
+        attack: the attack inside.
+        penalty: pictures (N, 3, H, W) in [0, 1] to (N,), differentiable, such as :class:`MapVariation` (a net that was
+            trained with small total variation) or :class:`BlockGradient` (local gradients smoothing).
+        weight: of the penalty, in units of the attack's objective; a sweep over it belongs to the attack.
+
+    Raises:
+        ValueError: an attack without ``penalty``, or a weight that is negative or not finite.
+
+    Source: Raju & Lipasti 2020 (BlurNet), the attacks that know the regulariser.
+    """
+
+    attack: Attack
+    penalty: PenaltyTerm
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        self._inside()
+
+    def __repr__(self) -> str:
+        return show(self)
+
+    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
+        """Adversarial images (N, 3, H, W); see the class."""
+        return self._inside().run(model, images, labels)
+
+    def _inside(self) -> Attack:
+        return replace_inside(self.attack, penalty=self.penalty, weight=self.weight)
+
+
+@dataclass(frozen=True)
+class MapVariation:
+    """Total variation of feature maps: sum of absolute differences between neighbours, mean over maps.
+
+    Args:
+        features: pictures (N, 3, H, W) to maps (N, K, h, w), such as the model up to its first convolution.
+        name: how the report calls the features.
+
+    Source: Raju & Lipasti 2020 (BlurNet), the total variation term of training.
+    """
+
+    features: Callable[[Tensor], Tensor] = field(repr=False)
+    name: str = "features"
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Pictures (N, 3, H, W) to (N,)."""
+        maps = self.features(pictures)
+        across, down = maps.diff(dim=-1).abs().sum((-2, -1)), maps.diff(dim=-2).abs().sum((-2, -1))
+        return (across + down).mean(dim=1)
+
+
+@dataclass(frozen=True)
+class BlockGradient:
+    """How far the windows of local gradients smoothing exceed their threshold, summed: 0 where no window fires.
+
+    ``sum over windows of max(0, mean of the scaled gradient - (threshold - slack))``. The gradient magnitude is that
+    of the gray picture by forward differences, the last one repeated, scaled to [0, 1] per picture (Eq. 5-6), and
+    mirrored at the right and lower border until the windows reach it. A flat picture has 0.
+
+    Args:
+        block: side of the windows in pixels; None: 15, and a fifth of a shorter side below 75 pixels, at least 2.
+        overlap: pixels that neighbours share; None: a third of the block.
+        threshold: of the defense, the paper's gamma.
+        slack: how far below it the attacker wants to stay.
+
+    Raises:
+        ValueError: an overlap that is not below the block, or a block that does not fit the picture.
+
+    Source: Naseer et al. 2019, Eq. 5-8, whose windows this formula states once more; no part of a defense is used.
+    """
+
+    block: int | None = None
+    overlap: int | None = None
+    threshold: float = 0.1
+    slack: float = 0.01
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Pictures (N, 3, H, W) to (N,)."""
+        means = self.means(pictures)
+        return (means - (self.threshold - self.slack)).clamp(min=0).flatten(1).sum(dim=1)
+
+    def means(self, pictures: Tensor) -> Tensor:
+        """The mean scaled gradient of each window, (N, 1, rows, columns)."""
+        side = min(pictures.shape[-2:])
+        block = min(15, max(side // 5, 2)) if self.block is None else self.block
+        overlap = block // 3 if self.overlap is None else self.overlap
+        if not 0 <= overlap < block <= side:
+            shape = tuple(pictures.shape)
+            raise ValueError(f"BlockGradient: block {block} with overlap {overlap} does not fit pictures {shape}")
+        gradient = _scaled_gradient(pictures.mean(dim=1, keepdim=True))
+        stride = block - overlap
+        bottom, right = (-(length - block) % stride for length in pictures.shape[-2:])
+        return F.avg_pool2d(F.pad(gradient, (0, right, 0, bottom), mode="reflect"), block, stride)
+
+
+def _scaled_gradient(gray: Tensor) -> Tensor:
+    """Gradient magnitude of gray pictures (N, 1, H, W), scaled to [0, 1] each; 0 for a flat one."""
+    across = F.pad(gray.diff(dim=-1), (0, 1, 0, 0), mode="replicate")
+    down = F.pad(gray.diff(dim=-2), (0, 0, 0, 1), mode="replicate")
+    square = across.square() + down.square()
+    # The square root has an infinite slope at 0: flat pixels take gradient 0.
+    magnitude = torch.where(square > 0, torch.where(square > 0, square, 1.0).sqrt(), 0.0)
+    low, high = magnitude.amin(dim=(-2, -1), keepdim=True), magnitude.amax(dim=(-2, -1), keepdim=True)
+    flat = high - low <= 8 * torch.finfo(magnitude.dtype).eps
+    return torch.where(flat, 0.0, (magnitude - low) / torch.where(flat, 1.0, high - low))

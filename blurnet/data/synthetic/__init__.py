@@ -1,0 +1,1 @@
+"""Rendered signs, which need no files."""

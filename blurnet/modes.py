@@ -1,0 +1,32 @@
+"""Evaluation mode, frozen parameters and gradients: set in one way, and put back as they were."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+
+@contextmanager
+def attacking(model: Callable[..., Any]) -> Iterator[None]:
+    """Gradients on, inference mode off, module in evaluation mode with frozen parameters; all restored after.
+
+    Frozen parameters spare the backward pass the gradients that no attack uses.
+    """
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
+    modes = [m.training for m in modules]
+    wanted = [p.requires_grad for p in parameters]
+    try:
+        for m in modules:
+            m.training = False
+        for p in parameters:
+            p.requires_grad_(False)
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        for m, mode in zip(modules, modes, strict=True):
+            m.training = mode
+        for p, grad in zip(parameters, wanted, strict=True):
+            p.requires_grad_(grad)

@@ -1,0 +1,1 @@
+"""Digital watermarking: saliency, inpainting, and the defense made of both."""
