@@ -1,10 +1,31 @@
 """Guards at the public borders: each raises before any work and shows what came."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar, get_args
 
 import torch
 from torch import Tensor
+
+T = TypeVar("T")
+
+
+def one_of(value: T, allowed: Iterable[object] | object, what: str) -> T:
+    """Require one of a few values and return it.
+
+    Args:
+        value: what came.
+        allowed: a ``Literal[...]``, or the values themselves (of a table, its names).
+        what: how the message calls it: "PGD loss".
+
+    Raises:
+        ValueError: another one; the message lists what exists.
+    """
+    values = list(get_args(allowed) or allowed)  # type: ignore[call-overload]
+    if value not in values:
+        raise ValueError(f"{what}: expected one of {values}, got {value!r}")
+    return value
 
 
 def check_images(

@@ -1,17 +1,139 @@
-"""Strict reading of data into typed values: JSON that travels names fields and plain values, nothing else.
+"""Types as the truth: settings held against their annotations, and data read strictly into typed values.
 
-Unknown names, missing names and wrong types raise and list what is allowed; nothing is guessed.
+A frozen dataclass calls :func:`check_fields` in ``__post_init__``; a range belongs to the annotation
+(``steps: Annotated[int, at_least(0)]``). Unknown names, missing names and wrong types raise and list what is allowed;
+nothing is guessed.
 """
 
 import dataclasses
+import functools
 import inspect
 import json
+import math
 import types
 import typing
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from blurnet.checks import one_of
 
 T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Bounds:
+    """A range of finite numbers, an annotation: ``lr: Annotated[float, above(0)]``; ``text`` says it in messages."""
+
+    text: str
+    low: float
+    high: float = math.inf
+    open: bool = False  #: whether ``low`` itself is left out
+
+    def __repr__(self) -> str:
+        return self.text
+
+    def hold(self, value: float) -> bool:
+        """Whether a number lies in the range; NaN and infinities lie in none."""
+        return (value > self.low if self.open else value >= self.low) and value <= self.high and math.isfinite(value)
+
+
+def at_least(low: float) -> Bounds:
+    """Numbers from ``low``."""
+    return Bounds(f"from {low:g}", low)
+
+
+def above(low: float) -> Bounds:
+    """Numbers above ``low``; above 0, "a positive number"."""
+    return Bounds("a positive number" if low == 0 else f"above {low:g}", low, open=True)
+
+
+def between(low: float, high: float) -> Bounds:
+    """Numbers in [low, high]."""
+    return Bounds(f"in [{low:g}, {high:g}]", low, high)
+
+
+Count = Annotated[int, at_least(1)]
+Steps = Annotated[int, at_least(0)]
+Positive = Annotated[float, above(0)]
+NotNegative = Annotated[float, at_least(0)]
+#: A share of something that is there, in (0, 1].
+Share = Annotated[float, Bounds("a share in (0, 1]", 0, 1, open=True)]
+#: A share that may be nothing, in [0, 1].
+Fraction = Annotated[float, between(0, 1)]
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls, include_extras=True)
+
+
+def check_fields(value: Any, owner: str = "") -> None:
+    """Hold every field of a dataclass against its annotation; call it in ``__post_init__``.
+
+    Looked at are numbers, text, ``Literal``, ``Annotated`` with :class:`Bounds`, unions, tuples and classes; a
+    protocol or a callable is not. An int passes for a float, a bool for neither.
+
+    Args:
+        value: the dataclass instance.
+        owner: how messages call it; its class where left out.
+
+    Raises:
+        ValueError: not one of the choices, or out of range. TypeError: of another type. The message begins with
+            ``owner`` and the field's name.
+    """
+    hints = _hints(type(value))  # type: ignore[arg-type, unused-ignore]
+    for field in dataclasses.fields(value):
+        _check(getattr(value, field.name), hints[field.name], f"{owner or type(value).__name__} {field.name}")
+
+
+def _check(value: Any, hint: Any, what: str) -> None:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        _check(value, args[0], what)
+        for bounds in args[1:]:
+            if isinstance(bounds, Bounds) and isinstance(value, int | float) and not bounds.hold(value):
+                raise ValueError(f"{what}: expected {bounds.text}, got {value!r}")
+    elif origin is Literal:
+        one_of(value, args, what)
+    elif origin in (Union, types.UnionType):
+        _check_union(value, args, what)
+    elif origin is tuple and isinstance(value, tuple):
+        for item, kind in zip(value, args[:1] * len(value) if args[-1:] == (Ellipsis,) else args, strict=False):
+            _check(item, kind, what)
+    elif not _is_a(value, origin or hint):
+        raise TypeError(f"{what}: expected {_name(hint)}, got {value!r}")
+
+
+def _check_union(value: Any, hints: tuple[Any, ...], what: str) -> None:
+    """One of the kinds must do; where the value is of one of them, its own complaint is what is said."""
+    errors: list[Exception] = []
+    for hint in hints:
+        try:
+            return _check(value, hint, what)
+        except (TypeError, ValueError) as error:
+            errors.append(error)
+    texts = [error for error in errors if isinstance(error, ValueError)]
+    if len(texts) == 1 or (texts and not isinstance(value, str)):
+        raise texts[0]
+    raise TypeError(f"{what}: expected {' or '.join(map(_name, hints))}, got {value!r}")
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if not inspect.isclass(kind) or getattr(kind, "_is_protocol", False) or kind.__module__ == "collections.abc":
+        return True
+    return isinstance(value, kind)
+
+
+def _name(hint: Any) -> str:
+    if get_origin(hint) is Annotated:
+        return f"{_name(get_args(hint)[0])} {next(b.text for b in get_args(hint)[1:])}"
+    if get_origin(hint) is Literal:
+        return f"one of {list(get_args(hint))}"
+    return "None" if hint is type(None) else getattr(hint, "__name__", str(hint))
 
 
 def parse_json(text: str, where: str) -> Any:
@@ -73,6 +195,8 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
     bool for neither; a list passes for a tuple.
     """
     origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return coerce(value, args[0], where)  # its range is judged where the value is used
     if origin in (Union, types.UnionType):
         return _coerce_union(value, args, where)
     if origin is Literal:

@@ -209,12 +209,12 @@ def verdict(done: dict[str, dict[str, Any]]) -> list[str]:
         parts = []
         for column in ("own attack", "worst"):
             change = paired(done[name][column], done[MIXED][column])
-            points = 100 * (rate(done[name][column]).value - rate(done[MIXED][column]).value)
+            points = rate(done[name][column]).value - rate(done[MIXED][column]).value
             parts.append(
                 f"{points:+.1f} points under the {column.replace('worst', 'worst attack')} "
                 f"(+{change['gained']} -{change['lost']}, p {change['p']:.2f})"
             )
-        lost = 100 * (rate(done[name]["own attack"]).value - rate(done[name]["worst"]).value)
+        lost = rate(done[name]["own attack"]).value - rate(done[name]["worst"]).value
         said.append(
             f"{name} against {MIXED}: {'; '.join(parts)}. From its own to the worst it loses {lost:.1f} points."
         )

@@ -27,7 +27,8 @@ from blurnet.attacks.universal.rp2 import RP2
 from blurnet.balls import Ball
 from blurnet.cli import evaluate_main
 from blurnet.masks import rp2_stickers
-from blurnet.zoo.card import Card, ImageFigures, Percent
+from blurnet.rates import Rate
+from blurnet.zoo.card import Card, ImageFigures
 from blurnet.zoo.models import list_models, load_model
 from reproduce.blurnet_table2 import PUBLISHED
 from reproduce.cells import Cells
@@ -102,7 +103,7 @@ def figures(card: Card) -> dict[str, Any]:
     return {"accuracy": _plain(card.clean), "clean set": card.clean_set, "rp2": rp2, **each}
 
 
-def _plain(rate: Percent | None) -> dict[str, Any] | None:
+def _plain(rate: Rate | None) -> dict[str, Any] | None:
     return None if rate is None else dataclasses.asdict(rate)
 
 

@@ -54,9 +54,9 @@ def table(root: Path) -> list[dict[str, Any]]:
         net = defended(root, place, size)
         with torch.no_grad():
             clean, attacked = net(victims.images).argmax(1), net(adversarial).argmax(1)
-        right = Rate(int((clean == victims.labels).sum()), len(clean))
-        altered = Rate(int((clean != attacked).sum()), len(clean))
-        wrong = Rate(int((attacked != victims.labels).sum()), len(clean))
+        right = Rate.of(int((clean == victims.labels).sum()), len(clean))
+        altered = Rate.of(int((clean != attacked).sum()), len(clean))
+        wrong = Rate.of(int((attacked != victims.labels).sum()), len(clean))
         rows.append(
             {
                 "row": name,

@@ -50,8 +50,8 @@ def attacked_row(
     net = net.to(memory_format=torch.channels_last)
     best = strongest(net, victims, [*ATTACKS, *extra_attacks(arguments)])
     n, targets = len(victims.labels), len(best["altered"])
-    average = Rate(sum(best["altered"]), n * targets).as_dict()
-    highest = Rate(max(best["altered"]), n).as_dict()
+    average = Rate.of(sum(best["altered"]), n * targets).as_dict()
+    highest = Rate.of(max(best["altered"]), n).as_dict()
     return {
         "row": f"{name} ({alpha})",
         "model": model,
@@ -63,8 +63,8 @@ def attacked_row(
             "asr_interval": [average["low"], average["high"]],
             "worst": highest["value"],
             "worst_interval": [highest["low"], highest["high"]],
-            "asr_last_step": Rate(sum(best["altered_last"]), n * targets).as_dict()["value"],
-            "worst_last_step": Rate(max(best["altered_last"]), n).as_dict()["value"],
+            "asr_last_step": Rate.of(sum(best["altered_last"]), n * targets).as_dict()["value"],
+            "worst_last_step": Rate.of(max(best["altered_last"]), n).as_dict()["value"],
             "dissimilarity": round(best["dissimilarity"], 3),
             "attack": best["attack"],
         },

@@ -255,7 +255,7 @@ def marks(right: Tensor) -> str:
 
 def rate(text: str) -> Rate:
     """The share of ones among marks."""
-    return Rate(text.count("1"), len(text))
+    return Rate.of(text.count("1"), len(text))
 
 
 def rate_among(text: str, kept: str) -> Rate | None:

@@ -127,13 +127,13 @@ def _row(row: Defense, done: dict[str, Result]) -> dict[str, Any]:
         "defense": row.text,
         "published": PUBLISHED[row.name],
         "measured": {
-            "accuracy": Rate(len(worst), photos).as_dict(),
+            "accuracy": Rate.of(len(worst), photos).as_dict(),
             "any wrong answer": {key: value and value.as_dict() for key, value in wrong.items()},
             "target": {key: value and value.as_dict() for key, value in target.items()},
             "stages": dict(Counter(done["AutoPatch"]["stages"])),
         },
         "_shown": [
-            shown(Rate(len(worst), photos)),
+            shown(Rate.of(len(worst), photos)),
             *(shown(wrong[key]) + (f" ({_percent(target[key])})" if key in target else "") for key in wrong),
         ],
         "_worst": wrong["worst"],
@@ -145,7 +145,7 @@ def _rate(text: str) -> Rate | None:
 
 
 def _percent(value: Rate | None) -> str:
-    return "-" if value is None else f"{100 * value.value:.1f}"
+    return "-" if value is None else f"{value.value:.1f}"
 
 
 def verdict(rows: list[dict[str, Any]]) -> str:
@@ -160,7 +160,7 @@ def verdict(rows: list[dict[str, Any]]) -> str:
     rates = row["measured"]["any wrong answer"]
     each = ", ".join(f"{column} {rates[column]['value']:.1f} %" for column in COLUMNS)
     return (
-        f"LGS's published {published:g} % {answer}: attackers who know it fool {100 * worst.value:.1f} % "
+        f"LGS's published {published:g} % {answer}: attackers who know it fool {worst.value:.1f} % "
         f"[{100 * worst.low:.0f}, {100 * worst.high:.0f}] of {worst.n} photos ({each})."
     )
 

@@ -63,8 +63,8 @@ def main() -> None:
                     "model": name,
                     "published": None,
                     "measured": {
-                        "asr": Rate(sum(found["altered"]), n).as_dict()["value"],
-                        "asr_last_step": Rate(sum(found["altered_last"]), n).as_dict()["value"],
+                        "asr": Rate.of(sum(found["altered"]), n).as_dict()["value"],
+                        "asr_last_step": Rate.of(sum(found["altered_last"]), n).as_dict()["value"],
                         "worst": 100 * max(found["altered"]) / len(victims.labels),
                         "dissimilarity": round(found["dissimilarity"], 3),
                         "n": n,

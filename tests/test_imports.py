@@ -16,7 +16,8 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "models" not in path.re
 #: Parts by row, lowest first. A part imports from lower rows and from itself, never from a sibling in its row.
 ROWS = (
     ("checks",),  # the guards stand below everything that raises through them
-    ("balls", "masks", "bpda", "filters", "spectra", "rates", "strict", "files", "modes"),
+    ("strict",),
+    ("balls", "masks", "bpda", "filters", "spectra", "rates", "files", "modes"),
     ("layers", "transforms", "nets", "attacks", "certified", "data"),
     ("zoo",),
     ("training", "evaluation"),

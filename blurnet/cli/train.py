@@ -188,7 +188,7 @@ class TrainCLI(LightningCLI):
                 self.model,
                 self.datamodule,
                 self.out / "model",
-                accuracy=Rate(round(results["test/correct"]), round(results["test/n"])),
+                accuracy=Rate.of(round(results["test/correct"]), round(results["test/n"])),
                 seed=self._get(self.config, "seed_everything"),
                 command=public_command("train.py", self.arguments),
                 seconds=self.timer.time_elapsed("train"),

@@ -11,7 +11,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from blurnet.evaluation.figures import ADDED, ATTACKED, CLEAN, MUTED, SMALL, TITLE, plain
-from blurnet.zoo.card import Card, Percent
+from blurnet.rates import Rate
+from blurnet.zoo.card import Card
 
 MARKS = ((CLEAN, "o"), (ATTACKED, "s"), (ADDED, "^"), (MUTED, "D"))
 LINE = 0.19  #: inches from one label to the next
@@ -24,8 +25,8 @@ class Entry(NamedTuple):
 
     name: str
     dataset: str
-    clean: Percent
-    robust: Percent  #: under AutoPatch
+    clean: Rate
+    robust: Rate  #: under AutoPatch
 
 
 def entries(cards: Sequence[Card]) -> list[Entry]:

@@ -42,7 +42,7 @@ class Accuracy(MulticlassAccuracy):
         """Correct answers over images in all processes; None before the first update."""
         with self.sync_context(should_sync=self._to_sync, should_unsync=True):
             correct, n = int(_tensor(self.tp).sum()), int((_tensor(self.tp) + _tensor(self.fn)).sum())
-        return Rate(correct, n) if n else None
+        return Rate.of(correct, n) if n else None
 
 
 class _Groups(Metric):
@@ -79,7 +79,7 @@ class _Rates(_Groups):
 
     def rates(self) -> list[Rate | None]:
         """The rate of each group over all processes; None where a group has no image."""
-        return [Rate(int(total), n) if n else None for total, n in self.sums()]
+        return [Rate.of(int(total), n) if n else None for total, n in self.sums()]
 
 
 class AttackSuccess(_Rates):

@@ -90,11 +90,11 @@ def success_by_target(result: AttackResult, classes: tuple[str, ...]) -> Figure:
     rows = sorted(result.targets, key=lambda row: row.asr.value)
     figure = new_figure(8, 1.7 + 0.3 * len(rows), f"{result.name}: success by target")
     ax = figure.subplots()
-    values = [100 * row.asr.value for row in rows]
+    values = [row.asr.value for row in rows]
     places = list(range(len(rows)))
     errors = [
-        [100 * (row.asr.value - row.asr.low) for row in rows],
-        [100 * (row.asr.high - row.asr.value) for row in rows],
+        [row.asr.value - row.asr.low for row in rows],
+        [row.asr.high - row.asr.value for row in rows],
     ]
     style = {"ecolor": MUTED, "elinewidth": 1, "capsize": 2}
     ax.barh(
@@ -102,7 +102,7 @@ def success_by_target(result: AttackResult, classes: tuple[str, ...]) -> Figure:
     )
     goals = [(place, row.targeted) for place, row in zip(places, rows, strict=True) if row.targeted is not None]
     if goals:
-        marks = [100 * rate.value for _, rate in goals]
+        marks = [rate.value for _, rate in goals]
         ax.plot(
             marks,
             [place for place, _ in goals],
@@ -112,7 +112,7 @@ def success_by_target(result: AttackResult, classes: tuple[str, ...]) -> Figure:
             clip_on=False,
             label="target reached",
         )
-    mean = 100 * result.asr.value
+    mean = result.asr.value
     ax.axvline(mean, color=CLEAN, linestyle="--", linewidth=1.2, label=f"average {mean:.1f} %")
     ax.set_yticks(places, [target_name(row.target, classes) for row in rows])
     ax.set_xlim(0, 105)

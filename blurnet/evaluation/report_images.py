@@ -136,7 +136,7 @@ def _attack(outcome: Outcome) -> dict[str, Any]:
         "seed": getattr(campaign.attack, "seed", None),
         "threat": campaign.threat.text,
         "robust": rate(work.robust).as_dict(),
-        "success": Rate(int(broken.sum()), int(right.sum())).as_dict() if bool(right.any()) else None,
+        "success": Rate.of(int(broken.sum()), int(right.sum())).as_dict() if bool(right.any()) else None,
         "calls": {
             "median": int(work.calls[right].median()) if bool(right.any()) else 0,
             "most": int(work.calls.max()),

@@ -62,4 +62,4 @@ class Results:
 
 def pooled(rates: list[Rate]) -> Rate:
     """All trials together."""
-    return Rate(sum(rate.count for rate in rates), sum(rate.n for rate in rates))
+    return Rate.of(sum(rate.count for rate in rates), sum(rate.n for rate in rates))

@@ -122,12 +122,12 @@ class Robustness(pl.LightningModule):
         if clean is not None:
             self.clean = clean
             self._save_clean(clean)
-        values = {} if self.clean is None else {"clean/accuracy": self.clean.value}
+        values = {} if self.clean is None else {"clean/accuracy": self.clean.fraction}
         found = [self._attack_result(i) for i in range(len(self.campaigns))]
         finished = tuple(result for result in found if result is not None)
         for result in finished:
             prefix = result.name if result.source is None else f"{result.name} from {result.source}"
-            values |= {f"{prefix}/asr": result.asr.value, f"{prefix}/worst_asr": result.worst.asr.value}
+            values |= {f"{prefix}/asr": result.asr.fraction, f"{prefix}/worst_asr": result.worst.asr.fraction}
         # The values are the same everywhere; averaging them keeps Lightning from asking whether they are.
         self.log_dict(values, sync_dist=True)
         if len(finished) == len(found):
@@ -140,7 +140,7 @@ class Robustness(pl.LightningModule):
         if self.victims is None:
             return Results(self.clean, None, ())
         correct = int((self.before == self.victims.labels.cpu()).sum())
-        return Results(self.clean, Rate(correct, len(self.before)), self.attack_results)
+        return Results(self.clean, Rate.of(correct, len(self.before)), self.attack_results)
 
     def _attack(self, number: int, targets: tuple[Target, ...]) -> None:
         campaign, victims = self.campaigns[number], self._attacked_victims()
@@ -182,7 +182,7 @@ class Robustness(pl.LightningModule):
 
     def _stored_clean(self) -> Rate | None:
         path = self._clean_path()
-        return Rate(**json.loads(path.read_text())) if path.is_file() else None
+        return Rate.of(**json.loads(path.read_text())) if path.is_file() else None
 
     @rank_zero_only
     def _save_clean(self, rate: Rate) -> None:

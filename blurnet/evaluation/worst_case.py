@@ -35,7 +35,7 @@ def robust(outcomes: Sequence[Outcome]) -> Tensor:
 
 def rate(flags: Tensor) -> Rate:
     """The share of true entries of (n,) bool."""
-    return Rate(int(flags.sum()), len(flags))
+    return Rate.of(int(flags.sum()), len(flags))
 
 
 def wrong_before(outcomes: Sequence[Outcome]) -> Tensor:

@@ -9,7 +9,7 @@ from blurnet.data.module import DATA
 from blurnet.data.sign_data import SignData
 from blurnet.rates import Rate
 from blurnet.training.classifier import Classifier
-from blurnet.zoo.card import Card, Percent
+from blurnet.zoo.card import Card
 from blurnet.zoo.describe import call, phrases
 from blurnet.zoo.models import save_model
 
@@ -50,7 +50,7 @@ def export_model(
         seed=seed,
         command=command,
         lineage=f"fine-tuned from {_source(Path(classifier.weights))}" if classifier.weights else "from scratch",
-        clean=Percent(**accuracy.as_dict()),  # type: ignore[arg-type]
+        clean=Rate(**accuracy.as_dict()),  # type: ignore[arg-type]
         clean_set=f"test split of {_data_name(data)}",
         objective=_objective(classifier),
         training_seconds=None if seconds is None else round(seconds, 1),

@@ -5,27 +5,10 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+from blurnet.rates import Rate
 from blurnet.strict import from_dict, parse_json
 from blurnet.zoo.describe import describe_defenses
 from blurnet.zoo.spec import FORMAT, DefenseSpec, drop_format
-
-
-@dataclass(frozen=True)
-class Percent:
-    """A measured rate in percent with its 95 % interval: the fields of ``Rate.as_dict()``."""
-
-    value: float
-    n: int
-    count: int
-    low: float
-    high: float
-
-    def __post_init__(self) -> None:
-        if not (self.n > 0 and abs(self.value - 100 * self.count / self.n) < 0.01):
-            raise ValueError(f"a rate of {self.count} in {self.n} is not {self.value} %")
-
-    def __str__(self) -> str:
-        return f"{self.value:.1f} % ({self.low:.1f}-{self.high:.1f}, n = {self.n:,})"
 
 
 @dataclass(frozen=True)
@@ -45,7 +28,7 @@ class RP2Figures:
     average: float
     average_low: float
     average_high: float
-    worst: Percent
+    worst: Rate
     worst_target: str
     dissimilarity: float
     targets: int
@@ -67,7 +50,7 @@ class ImageFigures:
     """
 
     attack: str
-    robust: Percent
+    robust: Rate
     threat: str
     calls: int
     images: str
@@ -115,7 +98,7 @@ class Card:
     command: str
     lineage: str = "from scratch"
     license: str = "Apache-2.0"
-    clean: Percent | None = None
+    clean: Rate | None = None
     clean_set: str = ""
     rp2: RP2Figures | None = None
     per_image: list[ImageFigures] = field(default_factory=list)
@@ -161,7 +144,7 @@ class Card:
         self._check_about(report)
         changes: dict[str, Any] = {"evaluate_command": report["command"]}
         if report["clean"]:
-            changes["clean"] = from_dict(Percent, report["clean"]["accuracy"], "report: clean accuracy")
+            changes["clean"] = from_dict(Rate, report["clean"]["accuracy"], "report: clean accuracy")
             changes["clean_set"] = report["data"]["name"]
         targeted = [a for a in report["attacks"] if a["repr"].startswith("RP2(") and None not in a["targets"]]
         if targeted:
@@ -204,7 +187,7 @@ def _all_image_figures(part: dict[str, Any]) -> list[ImageFigures]:
 def _image_figures(attack: dict[str, Any], images: str) -> ImageFigures:
     return ImageFigures(
         attack=attack["name"],
-        robust=from_dict(Percent, attack["robust"], f"report: robust accuracy under {attack['name']}"),
+        robust=from_dict(Rate, attack["robust"], f"report: robust accuracy under {attack['name']}"),
         threat=attack["threat"],
         calls=attack["calls"]["median"],
         images=images,
@@ -219,7 +202,7 @@ def _rp2_figures(attack: dict[str, Any], victims: dict[str, Any]) -> RP2Figures:
         average=average["asr"],
         average_low=average["low"],
         average_high=average["high"],
-        worst=from_dict(Percent, worst["asr"], "report: worst"),
+        worst=from_dict(Rate, worst["asr"], "report: worst"),
         worst_target=names[worst["target"]],
         dissimilarity=average["dissimilarity"],
         targets=len(attack["targets"]),

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from blurnet.zoo.card import Card, ImageFigures, Percent, Published, RP2Figures
+from blurnet.rates import Rate
+from blurnet.zoo.card import Card, ImageFigures, Published, RP2Figures
 from blurnet.zoo.describe import describe_defenses
 
 #: Names of licences as the Hub writes them; it refuses others.
@@ -145,7 +146,7 @@ COLUMNS: tuple[tuple[str, Callable[[Card], Cell]], ...] = (
 )
 
 
-def _short(rate: Percent) -> str:
+def _short(rate: Rate) -> str:
     return f"{rate.value:.1f} ({rate.low:.1f}-{rate.high:.1f})"
 
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from budgets import Budget, InBall, InSquare, UnderMask
-from drawn import drawing
 from torch import Tensor
 
 from blurnet.attacks.autopatch import AutoPatch
@@ -32,6 +30,8 @@ from blurnet.attacks.wrappers.model import EOT
 from blurnet.attacks.wrappers.penalty import BlockGradient, WithPenalty
 from blurnet.attacks.wrappers.worst_of import WorstOf
 from blurnet.balls import Ball
+from tests.attacks.budgets import Budget, InBall, InSquare, UnderMask
+from tests.attacks.drawn import drawing
 
 MOVES = (Rotation(5), Perspective(0.03), Brightness(0.9, 1.1), Noise(0.01))
 COLORS = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 1]])

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import pytest
 import torch
 import torch.nn.functional as F
-from drawn import CLASSES, SIZE, drawing
 from torch import Tensor, nn
+
+from tests.attacks.drawn import CLASSES, SIZE, drawing
 
 
 class Problem(NamedTuple):

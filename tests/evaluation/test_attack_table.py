@@ -2,12 +2,12 @@ import dataclasses
 
 import pytest
 import torch
-from tiny_subject import tiny_net, tiny_victims
 
 from blurnet.evaluation.attack_table import ATTACKS, Options, image_campaigns
 from blurnet.evaluation.judge import judge
 from blurnet.evaluation.threats import InBall, InMask, SquarePatch
 from blurnet.masks import rectangles
+from tests.evaluation.tiny_subject import tiny_net, tiny_victims
 
 MASK = rectangles((12, 12), [(2, 5, 3, 9)])
 OTHERS = (torch.rand(5, 3, 12, 12, generator=torch.Generator().manual_seed(9)), torch.arange(5))

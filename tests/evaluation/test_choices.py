@@ -3,10 +3,10 @@ import dataclasses
 import pytest
 import safetensors.torch
 import torch
-from tiny_subject import CLASSES, tiny_victims
 
 from blurnet.attacks.engine.views import Resize, Rotation
 from blurnet.evaluation.choices import choose_mask, match_classes, parse_eot, parse_targets, replay
+from tests.evaluation.tiny_subject import CLASSES, tiny_victims
 
 
 def test_targets():

@@ -2,13 +2,13 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_report import NASTY, tiny_report
-from tiny_subject import LIGHTNING
 
 from blurnet.cli.evaluate import evaluate_main
 from blurnet.evaluation.compare import compare
 from blurnet.evaluation.reading import read_report
 from blurnet.zoo.models import models_root
+from tests.evaluation.tiny_report import NASTY, tiny_report
+from tests.evaluation.tiny_subject import LIGHTNING
 
 pytestmark = [pytest.mark.filterwarnings(text) for text in LIGHTNING]
 SHIPPED = sorted(models_root().glob("*/report.json"))

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tiny_subject import LIGHTNING
 
 from blurnet.cli.evaluate import evaluate_main
 from blurnet.evaluation.compare import compare
@@ -21,6 +20,7 @@ from blurnet.zoo.card import Card
 from blurnet.zoo.models import load_model, models_root, save_model
 from blurnet.zoo.parse import parse_defenses
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
+from tests.evaluation.tiny_subject import LIGHTNING
 
 pytestmark = [pytest.mark.filterwarnings(text) for text in LIGHTNING]
 PLAIN = models_root() / "lisa_cnn-synthetic"  # one that answers rightly

@@ -2,8 +2,6 @@ import json
 
 import pytest
 import torch
-from tiny_attacks import campaigns, labelled, per_image
-from tiny_subject import tiny_campaign, tiny_net, tiny_victims
 from torch import nn
 
 from blurnet.balls import Ball
@@ -11,6 +9,8 @@ from blurnet.evaluation.examine import Suspect, all_flags, examine, suspects
 from blurnet.evaluation.per_image import ImageCampaign
 from blurnet.evaluation.robustness import Robustness
 from blurnet.evaluation.threats import InBall, InMask, SquarePatch
+from tests.evaluation.tiny_attacks import campaigns, labelled, per_image
+from tests.evaluation.tiny_subject import tiny_campaign, tiny_net, tiny_victims
 
 CPU = torch.device("cpu")
 

@@ -6,14 +6,14 @@ from html.parser import HTMLParser
 
 import pytest
 import torch
-from tiny_report import NASTY, tiny_report
-from tiny_subject import LIGHTNING
 
 from blurnet.evaluation.document import document
 from blurnet.evaluation.gallery import Shown
 from blurnet.evaluation.html import page, write_html
 from blurnet.evaluation.markup import Markup, element, picture
 from blurnet.evaluation.svg import heat_map, line_chart
+from tests.evaluation.tiny_report import NASTY, tiny_report
+from tests.evaluation.tiny_subject import LIGHTNING
 
 pytestmark = [pytest.mark.filterwarnings(text) for text in LIGHTNING]
 FLAG = {

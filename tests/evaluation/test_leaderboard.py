@@ -9,17 +9,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from blurnet.evaluation.leaderboard import draw_leaderboard, entries, leaderboard_svg, spread
 from blurnet.rates import Rate
-from blurnet.zoo.card import Card, ImageFigures, Percent
+from blurnet.zoo.card import Card, ImageFigures
 from blurnet.zoo.models import list_models, load_model, models_root
 
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def card(name: str, clean: int, robust: int, dataset: str = "lisa") -> Card:
-    figures = ImageFigures(
-        "autopatch", Percent(**Rate(robust, 40).as_dict()), "a square", 40, "40 images", "AutoPatch()"
-    )
-    measured = Percent(**Rate(clean, 200).as_dict())
+    figures = ImageFigures("autopatch", Rate.of(robust, 40), "a square", 40, "40 images", "AutoPatch()")
+    measured = Rate.of(clean, 200)
     return Card(name, dataset, "none", "data", 0, "command", clean=measured, per_image=[figures], name=name)
 
 

@@ -13,7 +13,7 @@ def test_accuracy_keeps_its_count(generator):
         logits, labels = torch.randn(n, 5, generator=generator), torch.randint(5, (n,), generator=generator)
         metric.update(logits, labels)
         hits += int((logits.argmax(1) == labels).sum())
-    assert metric.rate() == Rate(hits, 7)
+    assert metric.rate() == Rate.of(hits, 7)
     assert float(metric.compute()) == pytest.approx(hits / 7)
     metric.reset()
     assert metric.rate() is None
@@ -22,21 +22,21 @@ def test_accuracy_keeps_its_count(generator):
 def test_any_change_of_label_is_a_success():
     metric = AttackSuccess()
     metric.update(torch.tensor([1, 1, 2, 3]), torch.tensor([1, 2, 1, 3]))
-    assert metric.rates() == [Rate(2, 4)]
+    assert metric.rates() == [Rate.of(2, 4)]
     assert metric.compute() == 0.5
 
 
 def test_only_the_target_is_a_targeted_success():
     metric = TargetedSuccess()
     metric.update(torch.tensor([1, 2, 1, 3]), 1)
-    assert metric.rates() == [Rate(2, 4)]
+    assert metric.rates() == [Rate.of(2, 4)]
 
 
 def test_groups_are_counted_apart():
     metric = AttackSuccess(groups=3)
     metric.update(torch.tensor([0, 0]), torch.tensor([0, 1]), 2)
     metric.update(torch.tensor([0, 0, 0]), torch.tensor([1, 1, 1]), 0)
-    assert metric.rates() == [Rate(3, 3), None, Rate(1, 2)]
+    assert metric.rates() == [Rate.of(3, 3), None, Rate.of(1, 2)]
     with pytest.raises(ValueError, match=r"group must be in 0\.\.2, got 3"):
         metric.update(torch.tensor([0]), torch.tensor([0]), 3)
 

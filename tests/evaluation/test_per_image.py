@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_attacks import Blot, Counted, Staged, campaigns, guess, labelled, per_image, tiny_pool
-from tiny_subject import CLASSES, LIGHTNING, tiny_net, trainer
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -21,6 +19,8 @@ from blurnet.evaluation.pool import Pool
 from blurnet.evaluation.threats import InBall, InMask, SquarePatch
 from blurnet.evaluation.worst_case import robust, stage_counts, wrong_before
 from blurnet.transforms.base import Transform, adaptive, defend
+from tests.evaluation.tiny_attacks import Blot, Counted, Staged, campaigns, guess, labelled, per_image, tiny_pool
+from tests.evaluation.tiny_subject import CLASSES, LIGHTNING, tiny_net, trainer
 
 pytestmark = [pytest.mark.filterwarnings(text) for text in LIGHTNING]
 
@@ -219,7 +219,8 @@ def test_two_processes_give_the_bytes_of_one(tmp_path):
     for devices in ("1", "2"):
         done = subprocess.run(
             [sys.executable, str(script), str(tmp_path / devices), devices],
-            capture_output=True, text=True, timeout=300, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True, text=True, timeout=300, check=False,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         printed.append(json.loads(done.stdout.strip().splitlines()[-1]))

@@ -2,19 +2,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_subject import CLASSES, tiny_net, tiny_victims
 
 from blurnet.evaluation import figures, pictures
 from blurnet.evaluation.results import AttackResult, TargetResult
 from blurnet.evaluation.store import TargetWork
 from blurnet.rates import Rate
+from tests.evaluation.tiny_subject import CLASSES, tiny_net, tiny_victims
 
 VICTIMS = tiny_victims()
 ATTACKED = (VICTIMS.images + 0.5 * VICTIMS.masks["stickers"]).clamp(0, 1)
 
 
 def attack(*counts: int, targeted: bool = True) -> AttackResult:
-    rows = [TargetResult(i, Rate(c, 7), Rate(c // 2, 7) if targeted else None, 0.2) for i, c in enumerate(counts)]
+    rows = [TargetResult(i, Rate.of(c, 7), Rate.of(c // 2, 7) if targeted else None, 0.2) for i, c in enumerate(counts)]
     return AttackResult("rp2", "RP2()", 0, None, tuple(rows))
 
 

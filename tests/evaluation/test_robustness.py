@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_subject import CLASSES, LIGHTNING, clean_set, tiny_campaign, tiny_net, tiny_victims, trainer
 from torch.utils.data import DataLoader
 
 from blurnet.evaluation.campaign import ReplayNoise
 from blurnet.evaluation.metrics import dissimilarity
 from blurnet.evaluation.robustness import Robustness
 from blurnet.rates import Rate
+from tests.evaluation.tiny_subject import CLASSES, LIGHTNING, clean_set, tiny_campaign, tiny_net, tiny_victims, trainer
 
 pytestmark = [pytest.mark.filterwarnings(text) for text in LIGHTNING]
 
@@ -27,18 +27,18 @@ def test_counts_are_those_of_a_direct_loop(tmp_path):
     net, victims, campaign = tiny_net(), tiny_victims(), tiny_campaign()
     results = evaluate(Robustness(net, victims, [campaign], tmp_path), clean=True)
     images, labels = clean_set().tensors
-    assert results.clean == Rate(int((net(images).argmax(1) == labels).sum()), 7)
+    assert results.clean == Rate.of(int((net(images).argmax(1) == labels).sum()), 7)
     before = net(victims.images).argmax(1)
-    assert results.victims_clean == Rate(int((before == victims.labels).sum()), 7)
+    assert results.victims_clean == Rate.of(int((before == victims.labels).sum()), 7)
     direct = campaign.attack.against(net, victims.images, victims.labels, campaign.targets).adversarial
     (attack,) = results.attacks
     for target, adversarial, result in zip(campaign.targets, direct, attack.targets, strict=True):
         after = net(adversarial).argmax(1)
         assert result.target == target
-        assert result.asr == Rate(int((after != before).sum()), 7)
-        assert result.targeted == Rate(int((after == target).sum()), 7)
+        assert result.asr == Rate.of(int((after != before).sum()), 7)
+        assert result.targeted == Rate.of(int((after == target).sum()), 7)
         assert result.dissimilarity == pytest.approx(dissimilarity(victims.images, adversarial).mean().item(), 1e-4)
-    assert attack.asr == Rate(sum(r.asr.count for r in attack.targets), 35)
+    assert attack.asr == Rate.of(sum(r.asr.count for r in attack.targets), 35)
     assert attack.worst.asr.count == max(r.asr.count for r in attack.targets)
     assert 0 < attack.asr.count < 35
 
@@ -118,11 +118,12 @@ def test_two_processes_give_the_numbers_of_one(tmp_path, chunk):
     for devices in ("1", "2"):
         done = subprocess.run(
             [sys.executable, str(script), str(tmp_path / devices), devices, str(chunk)],
-            capture_output=True, text=True, timeout=300, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True, text=True, timeout=300, check=False,
+            env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path.cwd())},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         outputs.append(done.stdout.strip().splitlines()[-1])
-    assert outputs[0].startswith("Results(clean=Rate(count=")
+    assert outputs[0].startswith("Results(clean=Rate.of(count=")
     assert outputs[0] == outputs[1]
 
 

@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 
 import torch
-from tiny_subject import CLASSES, tiny_net
 from torch import Tensor, nn
 
 from blurnet.attacks.base import Attack
@@ -12,6 +11,7 @@ from blurnet.evaluation.per_image import ImageCampaign, PerImage, Point
 from blurnet.evaluation.pool import Pool
 from blurnet.evaluation.threats import SquarePatch
 from blurnet.masks import Place
+from tests.evaluation.tiny_subject import CLASSES, tiny_net
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from tiny_attacks import per_image
-from tiny_subject import tiny_campaign, tiny_net, tiny_victims, trainer
-
 from blurnet.evaluation.gallery import Shown, kept_images
 from blurnet.evaluation.per_image import Outcome, PerImage
 from blurnet.evaluation.report import Subject, adaptive_part, build_report
 from blurnet.evaluation.robustness import Robustness
+from tests.evaluation.tiny_attacks import per_image
+from tests.evaluation.tiny_subject import tiny_campaign, tiny_net, tiny_victims, trainer
 
 NASTY = "<script>alert(\"x\")</script> & 'y' https://example.com"
 

@@ -6,11 +6,11 @@ Arguments: folder, devices, chunk.
 import sys
 from pathlib import Path
 
-from tiny_subject import clean_set, tiny_campaign, tiny_net, tiny_victims, trainer
 from torch.utils.data import DataLoader
 
 from blurnet.data.sampler import UnpaddedDistributedSampler
 from blurnet.evaluation.robustness import Robustness
+from tests.evaluation.tiny_subject import clean_set, tiny_campaign, tiny_net, tiny_victims, trainer
 
 if __name__ == "__main__":
     folder, devices, chunk = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

@@ -7,10 +7,9 @@ import json
 import sys
 from pathlib import Path
 
-from tiny_attacks import per_image, tiny_pool
-from tiny_subject import trainer
-
 from blurnet.evaluation.report_images import image_rows, images_part
+from tests.evaluation.tiny_attacks import per_image, tiny_pool
+from tests.evaluation.tiny_subject import trainer
 
 if __name__ == "__main__":
     folder, devices = Path(sys.argv[1]), int(sys.argv[2])

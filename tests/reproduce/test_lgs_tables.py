@@ -183,7 +183,7 @@ def test_table_3_from_end_to_end(script) -> None:
     [(40, 50, "does not survive"), (1, 100, "survives:"), (2, 10, "is neither refuted nor confirmed")],
 )
 def test_the_verdict_goes_by_the_interval(count: int, n: int, says: str) -> None:
-    worst = Rate(count, n)
+    worst = Rate.of(count, n)
     rates = {key: worst.as_dict() for key in ("identity", "surrogate", "AutoPatch", "worst")}
     row = {"row": lgs_table3.LGS_ROW, "_worst": worst, "measured": {"any wrong answer": rates}}
     assert f"18 % {says}" in lgs_table3.verdict([row])

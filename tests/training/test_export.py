@@ -28,7 +28,7 @@ def test_the_card_states_objective_and_defenses(objective, said, defense, tmp_pa
     data.setup("test")
     front = DefenseSpec("lgs", args={"smoothing": 2.3})
     classifier = Classifier(data.classes, defenses=[front], objective=objective)
-    folder = export_model(classifier, data, tmp_path / "x", accuracy=Rate(1, 20), seed=0, command="c", seconds=61.04)
+    folder = export_model(classifier, data, tmp_path / "x", accuracy=Rate.of(1, 20), seed=0, command="c", seconds=61.04)
     card = load_model(folder).card
     assert (card.objective, card.defense, card.defenses, card.training_seconds) == (said, defense, [front], 61.0)
     assert card.title.startswith("lisa_cnn with lgs(smoothing=2.3) in front")

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from blurnet.rates import Rate
 from blurnet.zoo.build import build
-from blurnet.zoo.card import Card, Percent
+from blurnet.zoo.card import Card
 from blurnet.zoo.models import save_model
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
 
@@ -26,7 +27,7 @@ CARD = Card(
     data="crops, split by track",
     seed=3,
     command="python train.py fit --config linf5.yaml",
-    clean=Percent(value=90.0, n=10, count=9, low=55.5, high=99.75),
+    clean=Rate(value=90.0, n=10, count=9, low=55.5, high=99.75),
     clean_set="held-out tracks",
 )
 

@@ -7,12 +7,12 @@ import pytest
 
 from blurnet.nets.vision import count_parameters
 from blurnet.rates import Rate
-from blurnet.zoo.card import Card, ImageFigures, Percent, Published
+from blurnet.zoo.card import Card, ImageFigures, Published
 from blurnet.zoo.models import list_models, load_model, models_root
 from blurnet.zoo.readme import render_leaderboard, render_readme
 from blurnet.zoo.spec import DefenseSpec
 
-RATE = Rate(20, 40).as_dict()
+RATE = Rate.of(20, 40).as_dict()
 
 
 def report(sha256: str) -> dict:
@@ -65,7 +65,7 @@ def test_bad_cards_are_refused(card, change, error, says):
 
 def test_figures_come_from_the_strongest_targeted_attack(card):
     full = dataclasses.replace(card, sha256="ab").with_report(report("ab"))
-    assert full.clean == Percent(**RATE)
+    assert full.clean == Rate(**RATE)
     assert (full.rp2.average, full.rp2.settings, full.rp2.worst_target) == (40.0, "RP2(lam=0.002)", "class 1")
     assert (full.rp2.targets, full.rp2.n, full.evaluate_command) == (2, 40, "python evaluate.py --model x")
     with pytest.raises(ValueError, match="about weights"):
@@ -78,7 +78,7 @@ def test_figures_of_attacks_on_single_images(card):
     flags = [{"name": "vanishing gradients"}, {"name": "vanishing gradients"}]
     full = card.with_report({**report(""), "per_image": part, "sanity": [{}], "flags": flags})
     found = full.under("autopatch")
-    assert (found.robust, found.threat, found.calls) == (Percent(**RATE), "a square", 42)
+    assert (found.robust, found.threat, found.calls) == (Rate(**RATE), "a square", 42)
     assert (found.images, found.settings, full.under("pgd")) == ("40 images of rp2", "AutoPatch()", None)
     assert full.flags == ["vanishing gradients"]
     assert Card.from_json(full.to_json()) == full
@@ -98,7 +98,7 @@ def test_figures_on_held_out_images_stand_beside_those_of_the_victims(card):
         return {"on": {"n": 40, "name": images}, "attacks": [figures]}
 
     first = card.with_report({**report(""), "per_image": part("victims", RATE)})
-    more = Rate(10, 40).as_dict()
+    more = Rate.of(10, 40).as_dict()
     full = first.with_held_out({**report(""), "command": "other", "per_image": part("all classes", more)})
     assert full.under("autopatch") == first.under("autopatch")
     assert (full.under_held_out("autopatch").robust.count, full.evaluate_command) == (10, first.evaluate_command)
@@ -145,7 +145,7 @@ def test_leaderboard_puts_the_most_robust_first(card):
 
 
 def under(attack: str, threat: str) -> ImageFigures:
-    return ImageFigures(attack, Percent(**RATE), threat, 42, "40 images of rp2", "settings")
+    return ImageFigures(attack, Rate(**RATE), threat, 42, "40 images of rp2", "settings")
 
 
 def test_leaderboard_says_once_what_all_rows_share(card):

@@ -17,7 +17,7 @@ from blurnet.data.sources.victims import load_victims
 from blurnet.evaluation.choices import match_classes
 from blurnet.rates import Rate
 from blurnet.transforms.base import adaptive, identity_bpda, transforms_of
-from blurnet.zoo.card import ImageFigures, Percent
+from blurnet.zoo.card import ImageFigures
 from blurnet.zoo.models import list_models, load_model
 
 VICTIMS = 8
@@ -45,7 +45,7 @@ def standing(net: nn.Module, images: Tensor, labels: Tensor, budget: str) -> Ten
     return right
 
 
-def contradictions(card: Percent, quick: Tensor, full: Tensor) -> list[str]:
+def contradictions(card: Rate, quick: Tensor, full: Tensor) -> list[str]:
     """How a card's robust rate disagrees with the same victims attacked again; empty where it does not.
 
     Args:
@@ -55,7 +55,7 @@ def contradictions(card: Percent, quick: Tensor, full: Tensor) -> list[str]:
     """
     weak, strong, n = int(quick.sum()), int(full.sum()), len(quick)
     found = []
-    if Rate(weak, n).high < card.count / card.n:
+    if Rate.of(weak, n).high < card.value:
         found.append(f"{weak} of {n} stand under the quick attack, the card claims {card}")
     if n - weak > card.n - card.count:
         found.append(f"the quick attack breaks {n - weak}, the card says only {card.n - card.count} ever fall")
@@ -64,9 +64,9 @@ def contradictions(card: Percent, quick: Tensor, full: Tensor) -> list[str]:
     return found
 
 
-def exceeds(stands: Tensor, card: Percent) -> bool:
+def exceeds(stands: Tensor, card: Rate) -> bool:
     """Whether clearly more of the victims (n,) stand than the card's rate allows."""
-    return Rate(int(stands.sum()), len(stands)).low > Rate(card.count, card.n).high
+    return Rate.of(int(stands.sum()), len(stands)).low > Rate.of(card.count, card.n).high
 
 
 def recorded(name: str, sha256: str) -> dict[int, bool]:
@@ -108,9 +108,9 @@ def test_the_card_withstands_another_attack(name: str, figures: ImageFigures, sh
 def test_a_card_that_claims_too_much_or_too_little_is_found_out() -> None:
     all_fall, all_stand = torch.zeros(8, dtype=torch.bool), torch.ones(8, dtype=torch.bool)
     none, most, some = (
-        Percent(0.0, 40, 0, 0.0, 8.81),
-        Percent(95.0, 40, 38, 83.1, 99.4),
-        Percent(25.0, 40, 10, 12.7, 41.2),
+        Rate(0.0, 40, 0, 0.0, 8.81),
+        Rate(95.0, 40, 38, 83.1, 99.4),
+        Rate(25.0, 40, 10, 12.7, 41.2),
     )
     assert contradictions(none, all_fall, all_fall) == []
     assert contradictions(some, all_fall, all_fall) == []  # 8 victims do not tell a quarter from none
@@ -127,5 +127,5 @@ def test_an_undefended_net_falls_and_an_impossible_claim_is_refused(shared_data:
     assert indices == sorted(set(indices))
     assert len(indices) == VICTIMS
     quick = standing(net, images[:4], labels[:4], "quick")
-    claim = Percent(95.0, 40, 38, 83.1, 99.4)
+    claim = Rate(95.0, 40, 38, 83.1, 99.4)
     assert contradictions(claim, quick, quick)

@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-from budgets import UnderMask
-from cases import ATTACKS, LINF, Case
 from torch import Tensor, nn
 
 from blurnet.attacks.ball.pgd import PGD
@@ -16,6 +14,8 @@ from blurnet.attacks.engine.settings import replace_inside
 from blurnet.attacks.patch.lavan import LaVAN
 from blurnet.attacks.universal.adversarial_patch import AdversarialPatch
 from blurnet.attacks.universal.rp2 import RP2
+from tests.attacks.budgets import UnderMask
+from tests.attacks.cases import ATTACKS, LINF, Case
 
 each_attack = pytest.mark.parametrize("case", ATTACKS.values(), ids=ATTACKS)
 MASKED = {name: case for name, case in ATTACKS.items() if isinstance(case.budget, UnderMask)}

@@ -4,10 +4,10 @@ import dataclasses
 
 import pytest
 import torch
-from cases import HELD_OUT
 
 from blurnet.attacks.universal.held_out import HeldOutPatch
 from blurnet.masks import Place, mask_boxes
+from tests.attacks.cases import HELD_OUT
 
 ATTACK = HeldOutPatch(*HELD_OUT, area=0.15, steps=60)
 

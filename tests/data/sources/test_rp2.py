@@ -1,6 +1,4 @@
-import importlib.util
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,10 +23,7 @@ from blurnet.data.sources.tf_checkpoint import read_tf_checkpoint
 from blurnet.data.sources.victims import load_victims
 from blurnet.masks import rp2_stickers
 from blurnet.nets.lisa_cnn import LisaCNN
-
-_spec = importlib.util.spec_from_file_location("tf_writer", Path(__file__).with_name("test_tf_checkpoint.py"))
-tf_writer = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tf_writer)
+from tests.data.sources import test_tf_checkpoint as tf_writer
 
 
 def keras_variables(state, first=1):

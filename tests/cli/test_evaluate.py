@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
-from tiny_subject import LIGHTNING
 
 from blurnet.cli.evaluate import evaluate_main, parser
 from blurnet.cli.shared import public_command
@@ -20,6 +19,7 @@ from blurnet.zoo.build import build
 from blurnet.zoo.card import Card
 from blurnet.zoo.models import models_root, save_model
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
+from tests.evaluation.tiny_subject import LIGHTNING
 
 pytestmark = [pytest.mark.filterwarnings(text) for text in LIGHTNING]
 REPOSITORY = Path(__file__).parents[2]
