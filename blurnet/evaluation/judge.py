@@ -5,8 +5,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from blurnet.attacks.base import STANDING, WRONG, Attack, Record
 from blurnet.attacks.engine.losses import margin
-from blurnet.attacks.record import STANDING, WRONG, Detailed, Record
 from blurnet.checks import check_logits
 from blurnet.evaluation.shards import LATE, ShardWork
 from blurnet.evaluation.threats import Threat, changed_box
@@ -44,7 +44,7 @@ def judge(
     Args:
         net: the model whose answers count.
         attacked: what the attack sees: the net itself, or one with its values and another gradient.
-        attack: called with (model, images, labels); where it is ``Detailed``, its record is kept.
+        attack: called with (model, images, labels); the record of an :class:`~blurnet.attacks.base.Attack` is kept.
         threat: what it may change.
         images: (n, 3, H, W) in [0, 1].
         labels: (n,).
@@ -90,7 +90,7 @@ def judge(
 
 def stages_of(attack: SingleAttack, name: str) -> tuple[str, ...]:
     """The names that a record's stages point to; an attack of one stage goes by its own name."""
-    return tuple(attack.stage_names) if isinstance(attack, Detailed) else (name,)
+    return tuple(attack.stage_names) if isinstance(attack, Attack) else (name,)
 
 
 def _record(attacked: nn.Module, attack: SingleAttack, images: Tensor, labels: Tensor) -> Record:
@@ -98,8 +98,8 @@ def _record(attacked: nn.Module, attack: SingleAttack, images: Tensor, labels: T
     counted = Counted(attacked)
     with attacking(counted):
         x, y = images.clone(), labels.clone()  # made outside inference mode, which Trainer.test switches on
-        if isinstance(attack, Detailed):
-            return attack.detailed(counted, x, y)
+        if isinstance(attack, Attack):
+            return attack.record(counted, x, y)
         adversarial = attack(counted, x, y)
     calls = torch.full_like(labels, -(-counted.images // len(images)))
     return Record(adversarial, torch.zeros_like(labels), calls, labels.new_full((len(labels), 4), -1))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from blurnet.attacks.ball.pgd import PGD
 from blurnet.attacks.ball.square import Square
-from blurnet.attacks.base import Attack, Model, prepared
+from blurnet.attacks.base import Attack, Model, Problem
 from blurnet.attacks.engine.losses import margin, objective
 from blurnet.attacks.patch.pgd import PatchPGD
 from blurnet.attacks.patch.random_search import PatchRandomSearch
@@ -66,7 +66,8 @@ class Trial:
         """
         if steps < 4:
             raise ValueError(f"sanity steps: expected at least 4, got {steps!r}")
-        with prepared(model, images, labels) as (x, y):
+        with Problem.of(model, images, labels) as problem:
+            x, y = problem.images, problem.labels
             where = None if mask is None else masks_of(mask, x, "sanity mask")
             with torch.no_grad():
                 right = (model(x).argmax(dim=1) == y).nonzero().squeeze(1)[:IMAGES]

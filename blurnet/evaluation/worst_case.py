@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from blurnet.attacks.record import STANDING, WRONG
+from blurnet.attacks.base import STANDING, WRONG
 from blurnet.evaluation.per_image import Outcome
 from blurnet.evaluation.shards import LATE
 from blurnet.rates import Rate

@@ -45,7 +45,7 @@ def test_numbers_are_those_of_a_direct_loop(tmp_path):
     assert blot.work.stage[~right].tolist() == [-2] * int((~right).sum())
     torch.testing.assert_close(blot.work.l2, (blot.work.kept - images).flatten(1).norm(dim=1))
     _, tries = guess(Blot(seed=1), net, images, labels)
-    assert torch.equal(staged.work.calls[right], tries.clamp(max=3)[right])
+    assert torch.equal(staged.work.calls[right], 1 + tries.clamp(max=3)[right])  # the clean image, then the tries
     expected = torch.where(tries > 3, -1, (tries > 1).long())
     assert torch.equal(staged.work.stage[right], expected[right])
     assert sum(count for _, count in stage_counts(staged)) == 7
@@ -56,7 +56,7 @@ def test_numbers_are_those_of_a_direct_loop(tmp_path):
 def test_calls_of_an_attack_without_a_record_are_counted(tmp_path):
     blot, *_ = run(per_image(tmp_path))
     attacked = blot.work.clean_prediction == blot.work.label
-    assert set(blot.work.calls[attacked].tolist()) == {4}  # three tries and the guard's look
+    assert set(blot.work.calls[attacked].tolist()) == {5}  # the clean image, three tries, and one look at the result
     assert set(blot.work.calls[~attacked].tolist()) == {0}
 
 
@@ -129,11 +129,11 @@ class Cheat(Attack):
     by: float = 0.5
     row: int = 11
 
-    def run(self, model, images, labels):
-        changed = images.clone()
+    def search(self, problem):
+        changed = problem.images.clone()
         changed[:, :, self.row, 0] = changed[:, :, self.row, 0] * (1 - self.by)
         changed[:, :, 0, 0] *= 1 - self.by
-        return changed
+        return problem.record(changed)
 
 
 MASK = torch.zeros(1, 1, 12, 12)
@@ -175,14 +175,12 @@ def test_an_attack_that_claims_too_much_is_judged_by_the_model():
     net = tiny_net()
     images, labels = tiny_pool().read(range(1, 4))
 
-    class Boast:
+    class Boast(Attack):
         stage_names = ("boast",)
 
-        def detailed(self, model, x, y):
-            return Staged(Blot(tries=1)).detailed(model, x, y)._replace(adversarial=x, stage=torch.zeros_like(y))
-
-        def __call__(self, model, x, y):
-            return x
+        def search(self, problem):
+            found = Staged(Blot(tries=1)).search(problem)
+            return found._replace(adversarial=problem.images, stage=torch.zeros_like(problem.labels))
 
     work, _ = judge(net, net, Boast(), SquarePatch(0.25), images, labels)
     assert bool(work.robust.all())

@@ -1,12 +1,11 @@
 """Fakes for evaluation's bookkeeping: an attack that guesses, one that reports stages, a dataset that counts."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from blurnet.attacks.base import Attack
-from blurnet.attacks.record import Record
+from blurnet.attacks.base import Attack, Problem, Record
 from blurnet.evaluation.per_image import ImageCampaign, PerImage, Point
 from blurnet.evaluation.pool import Pool
 from blurnet.evaluation.threats import SquarePatch
@@ -22,22 +21,23 @@ class Blot(Attack):
     tries: int = 3
     seed: int = 0
 
-    def run(self, model, images, labels):
-        return guess(self, model, images, labels)[0]
+    def search(self, problem: Problem) -> Record:
+        return problem.record(guess(self, problem.model, problem.images, problem.labels)[0])
 
 
 @dataclass(frozen=True)
-class Staged:
+class Staged(Attack):
     """The same with a record: the first try is one stage, the others another."""
 
     blot: Blot
-    stage_names: tuple[str, ...] = field(default=("first", "rest"), repr=False)
 
-    def __call__(self, model, images, labels):
-        return self.detailed(model, images, labels).adversarial
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        return ("first", "rest")
 
-    def detailed(self, model, images, labels):
-        adversarial, tries = guess(self.blot, model, images, labels)
+    def search(self, problem: Problem) -> Record:
+        images = problem.images
+        adversarial, tries = guess(self.blot, problem.model, images, problem.labels)
         stage = torch.where(tries > self.blot.tries, -1, (tries > 1).long())
         boxes = Place(self.blot.area, "anywhere", self.blot.seed).boxes(images)
         return Record(adversarial, stage, tries.clamp(max=self.blot.tries), boxes)
