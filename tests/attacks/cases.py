@@ -48,10 +48,11 @@ class Case:
     budget: Budget = UNDER_MASK  #: what it may change
     per_sample: bool = True  #: False: one noise for the set, so that companions matter
     breaks: float = 0.8  #: share of the undefended net's answers it must alter
-    monotone: bool = True  #: False: success while it runs is judged under random transformations
+    monotone: bool = True  #: False: success while it runs is seen under random transformations
     steps: str | None = "steps"  #: its setting for how long it works; None: it has none
     enough: int = STEPS  #: so many of them break the net
     draws: bool = True  #: False: nothing is random, so that every seed gives the same
+    gradient: bool = True  #: False: it asks for none
 
 
 LINF, L2, L1 = Ball("linf", 0.1), Ball("l2", 1.5), Ball("l1", 15.0)
@@ -69,7 +70,7 @@ STRAIGHT = Poses(rotation=0.0, where=(0.5, 0.5))
 
 
 def universal(side: int, **settings: Any) -> Case:
-    """One patch for the set; at every step the best so far is judged where it is put in the end."""
+    """One patch for the set; at every step the best so far is tried where it is put in the end."""
     settings = {"area": 0.2, "check_every": 1, "poses": Poses(where=(0.5, 0.5), shift=(0.1, 0.1)), **settings}
     return Case(lambda _: AdversarialPatch(**settings), InSquare(side), per_sample=False, enough=100)
 
@@ -117,15 +118,15 @@ ATTACKS = {
     "universal-target": universal(10, target=0),
     "universal-noise": universal(9, shape="square", start="noise", optimizer="sign", poses=STRAIGHT),
     "universal-samples": universal(10, target=0, loss="cross-entropy", samples=2, batch=5),
-    # Steps are judged on other images than here; one patch must do for four classes, at places it did not choose.
+    # Steps are tried on other images than here; one patch must do for four classes, at places it did not choose.
     "held-out": Case(lambda _: HeldOutPatch(*HELD_OUT, area=0.15), InSquare(6), monotone=False, breaks=0.5, enough=100),
-    "patch-search": Case(lambda _: PatchRandomSearch(0.15), InSquare(6), enough=200),
-    "patch-search-mask": Case(lambda m: PatchRandomSearch(mask=m), enough=200),
-    "patch-search-target": Case(lambda m: PatchRandomSearch(mask=m, target=0), enough=400),
-    "hard-label": Case(lambda _: HardLabel(0.15), InSquare(6), enough=200),
-    "hard-label-mask": Case(lambda m: HardLabel(mask=m), enough=200),
-    "square-linf": Case(lambda _: Square(LINF), InBall(LINF), enough=200),
-    "square-l2": Case(lambda _: Square(L2), InBall(L2), enough=200, breaks=0.7),
+    "patch-search": Case(lambda _: PatchRandomSearch(0.15), InSquare(6), enough=200, gradient=False),
+    "patch-search-mask": Case(lambda m: PatchRandomSearch(mask=m), enough=200, gradient=False),
+    "patch-search-target": Case(lambda m: PatchRandomSearch(mask=m, target=0), enough=400, gradient=False),
+    "hard-label": Case(lambda _: HardLabel(0.15), InSquare(6), enough=200, gradient=False),
+    "hard-label-mask": Case(lambda m: HardLabel(mask=m), enough=200, gradient=False),
+    "square-linf": Case(lambda _: Square(LINF), InBall(LINF), enough=200, gradient=False),
+    "square-l2": Case(lambda _: Square(L2), InBall(L2), enough=200, breaks=0.7, gradient=False),
     "eot": Case(lambda m: EOT(PatchPGD(m), 2)),
     "worst-of": Case(lambda m: WorstOf([LaVAN(None, m, steps=10), PatchPGD(m, steps=10)]), steps=None),
     "fgsm-linf": fgsm(),

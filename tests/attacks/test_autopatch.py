@@ -100,6 +100,47 @@ def test_wrong_and_standing_images_are_told_apart(problem):
     assert torch.equal(fooled.adversarial[0], problem.images[0])
 
 
+class Clean:
+    """A model that notes how often it is shown each clean image, bit for bit, with and without a gradient."""
+
+    def __init__(self, net, images):
+        self.net, self.images = net, images
+        self.looks, self.gradients = torch.zeros(len(images)), torch.zeros(len(images))
+
+    def __call__(self, x):
+        same = (x[:, None] == self.images).flatten(2).all(2).sum(0)
+        (self.gradients if torch.is_grad_enabled() and x.requires_grad else self.looks).add_(same)
+        return self.net(x)
+
+
+PLACED = BestLocation(PatchPGD(steps=3), size=3, stride=6)
+
+
+@pytest.mark.parametrize(
+    ("attack", "gradients"),
+    [
+        (PatchPGD(Place(0.05), "second", steps=3), 0),
+        (PLACED, 0),
+        (BestLocation(PatchPGD(steps=3), size=3, stride=6, shortlist=2, tries=2), 1),
+        (WorstOf([PLACED, LaVAN("second", Place(0.02), steps=2), PatchRandomSearch(0.02, steps=3)], stop=False), 0),
+        (WorstOf([WorstOf([PLACED]), PLACED]), 0),
+        (AutoPatch(0.01, budget="quick"), 3),  # a shortlist for each of its placed stages
+    ],
+    ids=["mask", "places", "shortlist", "worst of", "nested", "autopatch"],
+)
+def test_a_clean_image_is_shown_once(attack, gradients, hardened, problem):
+    """Its logits are handed on; only a shortlist of places asks for it again, for the gradient."""
+    model = Clean(hardened, problem.images)
+    attack.record(model, problem.images, problem.labels)
+    assert (model.looks == 1).all()
+    assert model.gradients.max() == gradients
+    with torch.no_grad():
+        clean = hardened(problem.images)
+    model = Clean(hardened, problem.images)
+    attack.record(model, problem.images, problem.labels, clean=clean)
+    assert (model.looks == 0).all()
+
+
 def test_larger_budgets_hold_the_stages_of_smaller_ones():
     names = [set(AutoPatch(budget=name, source=nn.Identity(), views=(nn.Identity(),)).stage_names) for name in BUDGETS]
     assert names[0] < names[1] < names[2]

@@ -1,13 +1,15 @@
 """The attack base class on its own."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from blurnet.attacks.base import Attack, Problem, Record
 from blurnet.modes import attacking
+from blurnet.strict import Share
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,55 @@ def test_repr_is_the_line_of_a_report():
     assert repr(Brighten(0.2)) == "Brighten(step=0.2)"
     assert Brighten(0.2) == Brighten(0.2)
     assert hash(Brighten(0.2)) == hash(Brighten(0.2))
+
+
+def test_an_attack_is_its_settings_and_a_search():
+    """Guards, modes, records, validation and the representation come with the base class."""
+
+    @dataclass(frozen=True)
+    class Paint(Attack):
+        level: Share = 1.0
+        where: Literal["top", "all"] = "top"
+        hidden: Tensor | None = None
+
+        def search(self, problem: Problem) -> Record:
+            painted = problem.images.clone()
+            painted[..., : 1 if self.where == "top" else 2, :] = self.level
+            return problem.record(painted)
+
+    assert repr(Paint(0.5, hidden=torch.ones(2))) == "Paint(level=0.5, where='top')"
+    with pytest.raises(ValueError, match=r"Paint level: expected a share in .*, got 2"):
+        Paint(2.0)
+    with pytest.raises(ValueError, match=r"Paint where: expected one of .'top', 'all'., got 'left'"):
+        Paint(where="left")
+    seen: list[int] = []
+
+    def model(x: Tensor) -> Tensor:
+        seen.append(len(x))
+        return NET(x)
+
+    answers = NET(X).argmax(1)
+    record = Paint().record(model, X, answers)
+    assert seen == [2, 2]  # the clean images, and what came of them
+    assert torch.equal(record.adversarial[..., 0, :], torch.ones(2, 3, 2))
+    assert torch.equal(record.stage, torch.where(NET(record.adversarial).argmax(1) != answers, 0, -1))
+    assert record.calls.tolist() == [2, 2]
+    assert (record.box == -1).all()
+    assert Paint().stage_names == ("Paint",)
+    assert not Paint.universal
+
+
+def test_problems_count_what_they_and_their_parts_are_shown():
+    with Problem.of(NET, X, torch.tensor([0, 1])) as problem:
+        part, other = problem.at(torch.tensor([1])), problem.on(lambda x: -problem.model(x))
+        part.model(part.images)
+        other.at(torch.tensor([0, 0])).model(X)
+        assert part.model.seen == 1
+        assert other.model.seen == 2
+        assert problem.model.seen == 1 + 2 + 2  # `on` has looked at the clean images
+        assert torch.equal(other.clean, -problem.clean)
+        assert torch.equal(part.clean, problem.clean[1:])
+        assert problem.average_calls().tolist() == [3, 3]
 
 
 def test_search_is_abstract():

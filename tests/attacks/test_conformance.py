@@ -6,15 +6,18 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from blurnet.attacks.ball.pgd import PGD
-from blurnet.attacks.base import Attack
+from blurnet.attacks.base import STANDING, WRONG, Attack
+from blurnet.attacks.engine.losses import margin
 from blurnet.attacks.engine.settings import replace_inside
 from blurnet.attacks.patch.lavan import LaVAN
 from blurnet.attacks.universal.adversarial_patch import AdversarialPatch
 from blurnet.attacks.universal.rp2 import RP2
-from tests.attacks.budgets import UnderMask
+from blurnet.masks import mask_boxes
+from tests.attacks.budgets import InBall, UnderMask
 from tests.attacks.cases import ATTACKS, LINF, Case
 
 each_attack = pytest.mark.parametrize("case", ATTACKS.values(), ids=ATTACKS)
@@ -136,7 +139,7 @@ def test_no_steps_give_the_start(case, problem):
 @each_attack
 def test_more_steps_are_not_weaker(case, problem):
     if not case.monotone or case.steps is None:
-        pytest.skip("it has no steps, or success while it runs is judged otherwise than here")
+        pytest.skip("it has no steps, or success while it runs is another than here")
     counts = []
     for steps in (0, 3, 10, case.enough):
         adversarial = build(case, problem.mask, steps=steps)(problem.net, problem.images, problem.labels)
@@ -180,6 +183,117 @@ def test_is_a_value(case, problem):
     assert "tensor" not in repr(attack)
     with pytest.raises(dataclasses.FrozenInstanceError):
         attack.seed = 8
+
+
+@each_attack
+def test_the_record_tells_of_the_call(case, problem):
+    attack = build(case, problem.mask, steps=8)
+    images, labels = problem.images, problem.labels.clone()
+    labels[3] = labels[3] % 4 + 1  # the net is wrong about it
+    with torch.no_grad():
+        clean = problem.net(images)
+    record = attack.record(problem.net, images, labels)
+    given = attack.record(problem.net, images, labels, clean=clean)
+    assert torch.equal(record.adversarial, attack(problem.net, images, labels))
+    for one, same in zip(record, given, strict=True):
+        assert torch.equal(one, same)
+        assert not one.requires_grad
+    assert record.stage[3] == WRONG
+    with torch.no_grad():
+        fooled = problem.net(record.adversarial).argmax(1) != labels
+    if case.monotone:  # else an image has fallen where its views have
+        assert fooled[record.stage >= 0].all()
+    assert record.stage.max() < len(attack.stage_names)
+    assert (record.calls >= 1).all()
+    assert record.box.shape == (8, 4)
+    changed = mask_boxes((record.adversarial != images).any(1, keepdim=True))
+    for (top, bottom, left, right), inner in zip(record.box.tolist(), changed.tolist(), strict=True):
+        if top >= 0 and inner[0] >= 0:
+            assert top <= inner[0]
+            assert inner[1] <= bottom
+            assert left <= inner[2]
+            assert inner[3] <= right
+
+
+@each_attack
+def test_bad_clean_logits_raise(case, problem):
+    attack = build(case, problem.mask)
+    for clean in (torch.zeros(7, 5), torch.full((8, 5), torch.nan), torch.zeros(8, 5).long()):
+        with pytest.raises((ValueError, TypeError), match="logits: "):
+            attack.record(problem.net, problem.images, problem.labels, clean=clean)
+
+
+def half(net: nn.Module) -> Any:
+    """The net in bfloat16, whatever it is given."""
+    low = copy.deepcopy(net).bfloat16()
+    return lambda x: low(x.bfloat16())
+
+
+@each_attack
+@pytest.mark.parametrize("how", ["autocast", "net", "images"])
+def test_works_in_half_precision(case, how, problem):
+    """Where the caller computes in bfloat16, where the net does, and on images of bfloat16."""
+    attack = build(case, problem.mask, steps=12)
+    images, net = problem.images, problem.net
+    if how == "images":
+        images, net = images.bfloat16(), copy.deepcopy(net).bfloat16()
+    elif how == "net":
+        net = half(net)
+    with torch.autocast("cpu", torch.bfloat16, enabled=how == "autocast"):
+        adversarial = attack(net, images, problem.labels)
+        assert torch.is_autocast_enabled("cpu") == (how == "autocast")
+    assert adversarial.dtype == images.dtype
+    assert adversarial.isfinite().all()
+    assert not torch.equal(adversarial, images)
+    if isinstance(case.budget, InBall) and how == "images":  # the result is rounded to the images' precision
+        assert case.budget.ball.contains(adversarial.float(), images.float(), tolerance=2**-8).all()
+    else:
+        case.budget.check(adversarial, problem._replace(images=images))
+    with torch.no_grad():
+        lead = [margin(problem.net(x.float()), problem.labels) for x in (images, adversarial)]
+    assert lead[1].mean() < lead[0].mean()
+
+
+def untracked(net: nn.Module) -> Any:
+    """The net's values without a graph."""
+
+    @torch.no_grad()
+    def values(x: Tensor) -> Tensor:
+        return net(x)
+
+    return values
+
+
+#: Nets without a gradient in the pixels; the second has one in its parameters.
+BLIND = {"no graph": untracked, "detached": lambda net: lambda x: net(x.detach())}
+
+
+@each_attack
+@pytest.mark.parametrize("blind", BLIND.values(), ids=BLIND)
+def test_a_model_without_a_gradient_is_refused(case, blind, problem):
+    attack, model = build(case, problem.mask, steps=3), blind(problem.net)
+    if not case.gradient:
+        wanted = attack(problem.net, problem.images, problem.labels)
+        assert torch.equal(attack(model, problem.images, problem.labels), wanted)
+        return
+    with pytest.raises(RuntimeError, match=r"gives no gradient in the pixels.*blurnet\.adaptive"):
+        attack(model, problem.images, problem.labels)
+
+
+@each_attack
+def test_a_gradient_of_zero_is_one(case, problem):
+    """A constant model has a gradient, and nothing to climb."""
+    constant = F.one_hot(problem.labels, 5).float()
+    if not case.per_sample or any(name in repr(case.make(problem.mask)) for name in ("BestLocation", "AutoPatch")):
+        pytest.skip("rows are not the images")
+
+    def model(x: Tensor) -> Tensor:
+        return constant.repeat(-(-len(x) // 8), 1)[: len(x)] + 0 * x.flatten(1).sum(1, keepdim=True)
+
+    attack = build(case, problem.mask, steps=2)
+    if not case.gradient or "HeldOut" in repr(attack) or getattr(attack, "target", None) is not None:
+        pytest.skip("asks for no gradient, or no target is to be reached")
+    assert (attack.record(model, problem.images, problem.labels).stage == STANDING).all()
 
 
 BAD_IMAGES = {
