@@ -74,7 +74,7 @@ PEERS = {"foolbox": foolbox_pgd, "art": art_pgd, "torchattacks": torchattacks_pg
 
 
 def problem(batch: int, device: str = "cpu", name: str = "lisa_cnn-synthetic") -> tuple[nn.Module, Tensor, Tensor]:
-    """A shipped net in evaluation mode, frozen, with rendered signs that it answers rightly, and their labels."""
+    """A shipped net in evaluation mode, frozen, with rendered signs that it answers correctly, and their labels."""
     net = load_model(name, device).requires_grad_(False)
     images, labels = (t.to(device) for t in SyntheticSigns("test", 4 * batch).tensors(progress=False))
     with torch.no_grad():

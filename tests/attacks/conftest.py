@@ -1,4 +1,4 @@
-"""A small undefended net and images it answers rightly, made in a second."""
+"""A small undefended net and images it answers correctly, made in a second."""
 
 from typing import NamedTuple
 

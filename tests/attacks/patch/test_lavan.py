@@ -187,7 +187,7 @@ def test_two_raw_steps_by_hand():
 
 
 def test_network_domain_wanders_and_returns_a_picture():
-    """Values beyond 1 are seen by the net and clipped in what is judged and given back."""
+    """Values beyond 1 are seen by the net and clipped in what counts and is given back."""
     x, y, seen = torch.full((1, 3, 4, 4), 0.25), torch.zeros(1, dtype=torch.int64), []
 
     def model(pictures):

@@ -90,7 +90,7 @@ def test_anywhere_beats_gray_and_random_noise(problem):
         sum(moved(problem.net, patch.apply(problem.images, seed=seed), problem.labels, 0) for seed in range(1, 9)) / 8
         for patch in (trained, random, gray)
     ]
-    assert rates[0] > max(rates[1:]) + 0.3  # in poses it was not judged on
+    assert rates[0] > max(rates[1:]) + 0.3  # in poses it was not made for
 
 
 def test_called_it_trains_on_the_batch_and_applies_by_seed(problem):
