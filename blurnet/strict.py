@@ -240,3 +240,44 @@ def _coerce_container(value: Any, origin: type, args: tuple[Any, ...], where: st
 
 def _names(cls: type) -> list[str]:
     return list(inspect.signature(cls).parameters)
+
+
+def is_plain(hint: Any) -> bool:
+    """Whether a text can give a value of this type: numbers, text, bool, None, choices, and unions of them."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return is_plain(args[0])
+    if origin in (Union, types.UnionType):
+        return any(is_plain(arg) for arg in args if arg is not type(None))
+    return origin is Literal or hint in (int, float, str, bool)
+
+
+def parse_call(text: str, where: str) -> tuple[str, dict[str, Any]]:
+    """A name with its arguments as one writes them on a command line: "jpeg:quality=30" -> ("jpeg", {"quality": 30}).
+
+    Numbers, true, false and null are read as such, everything else as text.
+
+    Raises:
+        ValueError: no name, an argument without "=", or one given twice; ``where`` starts the message.
+    """
+    name, *settings = text.split(":")
+    if not name:
+        raise ValueError(f"{where}: an empty name in {text!r}")
+    args: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not (key and equals and value):
+            raise ValueError(f"{where} {text!r}: expected name:argument=value, got {setting!r}")
+        if key in args:
+            raise ValueError(f"{where} {text!r}: {key!r} is given twice")
+        args[key] = _plain_value(value)
+    return name, args
+
+
+def _plain_value(text: str) -> Any:
+    """A JSON number or constant as such, else the text."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if value is None or isinstance(value, bool | int | float) else text

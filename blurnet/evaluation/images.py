@@ -1,4 +1,4 @@
-"""The images that are attacked one by one, read a shard at a time: memory does not grow with their number."""
+"""The images that are attacked, read a shard at a time: memory does not grow with their number."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -24,7 +24,8 @@ class Pool:
 
     Args:
         dataset: anything with a length whose items are (image (3, H, W) float in [0, 1], label); where it answers
-            ``__getitems__(indices)`` with whole tensors, a shard is one such call.
+            ``__getitems__(indices)`` with whole tensors, a shard is one such call. Its ``groups``, where it has any,
+            name what each image belongs to (a track), for intervals.
         classes: names in output order.
         name: how reports call it.
         limit: at most so many images: the first of one seeded shuffle, so that a smaller limit is part of a larger
@@ -32,7 +33,7 @@ class Pool:
         shard: images attacked side by side in one batch, and lost at most when a run is killed.
 
     Raises:
-        ValueError: an empty dataset, or limit or shard below 1.
+        ValueError: an empty dataset, limit or shard below 1, or another number of groups than of images.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Pool:
         if limit is not None and limit < len(dataset):
             order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0))
             self.indices = sorted(order[:limit].tolist())
+        self.groups = self._groups()
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -76,6 +78,15 @@ class Pool:
         """(H, W) of the first image; all have the same."""
         images, _ = self.read([0])
         return images.shape[-2], images.shape[-1]
+
+    def _groups(self) -> list[str] | None:
+        """What each selected image belongs to; None where the dataset does not say."""
+        groups = getattr(self.dataset, "groups", None)
+        if groups is None:
+            return None
+        if len(groups) != len(self.dataset):
+            raise ValueError(f"{self.name}: {len(groups)} groups for {len(self.dataset)} images")
+        return [str(groups[index]) for index in self.indices]
 
 
 def _fetch(dataset: Sized, indices: list[int]) -> tuple[Tensor, Tensor]:
