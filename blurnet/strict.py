@@ -13,11 +13,17 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NoReturn, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from blurnet.checks import one_of
 
 T = TypeVar("T")
+
+#: What JSON holds: None, bool, int, finite float, str, and lists and string-keyed dicts of these.
+JSON: TypeAlias = Any
+
+#: ``field(metadata=NOT_STORED)``: belongs to the value, but is neither written to JSON nor read from it.
+NOT_STORED = types.MappingProxyType({"stored": False})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,10 +143,13 @@ def _name(hint: Any) -> str:
 
 
 def parse_json(text: str, where: str) -> Any:
-    """The JSON value in text; NaN, infinities and repeated keys, which JSON has not, raise ValueError."""
+    """The JSON value in text; NaN, infinities (1e999) and repeated keys, which JSON has not, raise ValueError."""
 
-    def refuse_constant(name: str) -> None:
+    def refuse_constant(name: str) -> NoReturn:
         raise ValueError(f"{where}: {name} is not JSON")
+
+    def finite(digits: str) -> float:
+        return float(digits) if math.isfinite(float(digits)) else refuse_constant(digits)
 
     def refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
@@ -149,16 +158,40 @@ def parse_json(text: str, where: str) -> Any:
         return dict(pairs)
 
     try:
-        return json.loads(text, parse_constant=refuse_constant, object_pairs_hook=refuse_repeats)
+        return json.loads(text, parse_constant=refuse_constant, parse_float=finite, object_pairs_hook=refuse_repeats)
     except json.JSONDecodeError as error:
         raise ValueError(f"{where}: not JSON ({error})") from error
 
 
+def plain(value: Any) -> JSON:
+    """A dataclass as what JSON holds: the inverse of :func:`from_dict`.
+
+    Fields are keys, in order, save those of :data:`NOT_STORED`; tuples become lists; a value with a method ``as_dict``
+    is what that gives.
+    """
+    if hasattr(value, "as_dict"):
+        return plain(value.as_dict())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value) if _stored(f)}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def from_dict(cls: type[T], data: Any, where: str) -> T:
-    """An instance of the dataclass cls from a mapping of its fields; `where` starts every error message."""
+    """An instance of the dataclass cls from a mapping of its fields; `where` starts every error message.
+
+    Fields of :data:`NOT_STORED` keep their defaults.
+    """
+    left_out = [field.name for field in dataclasses.fields(cls) if not _stored(field)]  # type: ignore[arg-type]
     if not isinstance(data, dict):
-        raise TypeError(f"{where}: expected an object with the keys {_names(cls)}, got {data!r}")
-    return cls(**check_arguments(cls, data, where))
+        allowed = [name for name in inspect.signature(cls).parameters if name not in left_out]
+        raise TypeError(f"{where}: expected an object with the keys {allowed}, got {data!r}")
+    return cls(**check_arguments(cls, data, where, given=left_out))
+
+
+def _stored(field: "dataclasses.Field[Any]") -> bool:
+    return field.init and bool(field.metadata.get("stored", True))
 
 
 def check_arguments(
@@ -236,10 +269,6 @@ def _coerce_container(value: Any, origin: type, args: tuple[Any, ...], where: st
     if len(hints) != len(value):
         raise TypeError(f"{where}: expected {len(hints)} values, got {value!r}")
     return origin(coerce(v, h, f"{where}[{i}]") for i, (v, h) in enumerate(zip(value, hints, strict=True)))
-
-
-def _names(cls: type) -> list[str]:
-    return list(inspect.signature(cls).parameters)
 
 
 def is_plain(hint: Any) -> bool:
