@@ -220,9 +220,7 @@ ATTACKS: dict[str, Entry] = {
     ),
     "hard-label": Entry(_hard_label, "random search on answers alone", HardLabel, steps=_queries, blind=True),
     "pgd": Entry(_pgd, "the whole image, linf at most --eps", PGD, whole=True, steps=_gradient_steps),
-    "square": Entry(
-        _square, "the whole image, linf, random search", Square, whole=True, steps=_queries, blind=True
-    ),
+    "square": Entry(_square, "the whole image, linf, random search", Square, whole=True, steps=_queries, blind=True),
 }
 
 

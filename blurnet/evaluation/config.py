@@ -68,7 +68,9 @@ class EvaluationConfig:
             return None
         area = parse_fraction(self.patch, "--patch")
         if not 0 < area <= 1:
-            raise ValueError(f"--patch: expected a share of the image above 0 and at most 1, or mask; got {self.patch!r}")
+            raise ValueError(
+                f"--patch: expected a share of the image above 0 and at most 1, or mask; got {self.patch!r}"
+            )
         return area
 
     @property

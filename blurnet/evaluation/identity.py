@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor, nn
 
 
-
 def identity(*values: Any) -> str:
     """Hex digest of values: tensors and modules by content, dataclasses by their fields, the rest by repr."""
     digest = hashlib.sha256()

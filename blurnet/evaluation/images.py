@@ -69,8 +69,7 @@ class Pool:
             TypeError, ValueError: what the dataset gives are no such images or labels.
         """
         indices = [self.indices[place] for place in places]
-        images, labels = _fetch(self.dataset, indices)
-        check_images(images, name=self.name)
+        images, labels = read_items(self.dataset, indices, self.name)
         check_labels(labels, n=len(indices), classes=len(self.classes), name=f"labels of {self.name}")
         return images, labels
 
@@ -89,9 +88,15 @@ class Pool:
         return [str(groups[index]) for index in self.indices]
 
 
-def _fetch(dataset: Sized, indices: list[int]) -> tuple[Tensor, Tensor]:
+def read_items(dataset: Sized, indices: list[int], name: str = "images") -> tuple[Tensor, Tensor]:
+    """Images (n, 3, H, W) and labels (n,) of a data set.
+
+    Raises:
+        TypeError, ValueError: what it gives are no such images.
+    """
     fetch = getattr(dataset, "__getitems__", None)
     found = fetch(indices) if fetch is not None else [dataset[index] for index in indices]
-    if isinstance(found, tuple):
-        return found[0], found[1]
-    return torch.stack([image for image, _ in found]), torch.tensor([int(label) for _, label in found])
+    if not isinstance(found, tuple):
+        found = torch.stack([item[0] for item in found]), torch.tensor([int(item[1]) for item in found])
+    check_images(found[0], name=name)
+    return found[0], found[1]

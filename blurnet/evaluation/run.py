@@ -113,7 +113,9 @@ class Evaluation(pl.LightningModule):
     @property
     def finished(self) -> bool:
         """Whether every part is done."""
-        files = [(self.names[job], name) for p in self.parts for job, name in zip(p.jobs, p.names(self.jobs), strict=True)]
+        files = [
+            (self.names[job], name) for p in self.parts for job, name in zip(p.jobs, p.names(self.jobs), strict=True)
+        ]
         return all(self.store.has(*file) for file in files)
 
     def _names(self, chunk: int) -> list[str]:

@@ -1,6 +1,6 @@
 """Can a robustness figure be trusted? Checks for masked gradients, each with its cause and what to do.
 
-:func:`check` runs them all; each is also a function of its own that takes a :class:`~blurnet.evaluation.trial.Trial`.
+:func:`check` runs them all; each is also a function of its own that takes a :class:`~blurnet.evaluation.sanity.subject.Subject`.
 
 Source: Carlini et al. 2019 (On evaluating adversarial robustness), the checklist; Athalye et al. 2018 (Obfuscated
 gradients), section 3.1; the flags of AutoAttack.
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from blurnet.attacks.base import Model
 from blurnet.balls import Ball
-from blurnet.evaluation.attack_checks import (
+from blurnet.evaluation.sanity.attack_checks import (
     black_box_beats_gradient,
     budget_does_not_help,
     noise_beats_gradient,
@@ -21,20 +21,20 @@ from blurnet.evaluation.attack_checks import (
     transfer_beats_gradient,
     unbounded_falls_short,
 )
-from blurnet.evaluation.flags import Flag
-from blurnet.evaluation.model_checks import (
+from blurnet.evaluation.sanity.flags import Flag
+from blurnet.evaluation.sanity.model_checks import (
     optimises_inside,
     probabilities,
     random_model,
     vanishing_gradient,
     zero_gradient,
 )
-from blurnet.evaluation.trial import BALL, Trial
+from blurnet.evaluation.sanity.subject import BALL, Subject
 from blurnet.masks import Place
 from blurnet.modes import attacking
 
 #: The checks by the name of the flag that each raises.
-CHECKS: dict[str, Callable[[Trial], Flag | None]] = {
+CHECKS: dict[str, Callable[[Subject], Flag | None]] = {
     "probabilities": probabilities,
     "random-model": random_model,
     "optimises-inside": optimises_inside,
@@ -61,11 +61,11 @@ def check(
     steps: int = 30,
     ball: Ball = BALL,
 ) -> tuple[Flag, ...]:
-    """All checks of :data:`CHECKS` on the first 32 images that the model answers rightly.
+    """All checks of :data:`CHECKS` on the first 32 images that the model answers correctly.
 
     A few hundred passes over these images. Each comparison of two attacks counts the images on which it comes out
     the wrong way, and raises a flag where the count would be less likely than 0.1 % if it were wrong on a tenth of
-    all images (:func:`~blurnet.evaluation.flags.unlikely`); with few images only gross faults are seen, so give 16
+    all images (:func:`~blurnet.evaluation.sanity.flags.unlikely`); with few images only gross faults are seen, so give 16
     or more. The flags are hints to look into, not proofs; none raised is no proof either.
 
     Args:
@@ -83,9 +83,9 @@ def check(
         The flags raised, in the order of :data:`CHECKS`; empty for a net whose gradients can be trusted.
 
     Raises:
-        ValueError, TypeError: bad input, or no image that is answered rightly.
+        ValueError, TypeError: bad input, or no image that is answered correctly.
     """
     with attacking(model):
-        trial = Trial.of(model, images, labels, mask=mask, ball=ball, steps=steps, seed=seed, source=source)
-        found = [one(trial) for one in CHECKS.values()]
+        subject = Subject.of(model, images, labels, mask=mask, ball=ball, steps=steps, seed=seed, source=source)
+        found = [one(subject) for one in CHECKS.values()]
     return tuple(flag for flag in found if flag is not None)

@@ -10,21 +10,31 @@ import torch
 from torch import Tensor, nn
 
 from blurnet.evaluation.identity import identity
-from blurnet.evaluation.per_image import PerImage
-from blurnet.evaluation.robustness import Robustness
-from blurnet.evaluation.sanity import check
+from blurnet.evaluation.images import Pool
+from blurnet.evaluation.jobs import Job
+from blurnet.evaluation.sanity.check import check
+from blurnet.evaluation.sanity.flags import Flag
 from blurnet.evaluation.threats import InBall, InMask, SquarePatch, Threat
 from blurnet.files import write_atomic
 from blurnet.masks import Place
-from blurnet.strict import parse_json
-from blurnet.transforms.base import transforms_of
+from blurnet.strict import from_dict, parse_json, plain
+from blurnet.transforms.base import reset_transforms
 
-#: The checks take the first 32 images that are answered rightly, out of the first so many.
+#: The checks take the first 32 images that are answered correctly, out of the first so many.
 LOOKED_AT = 128
 
 
+@dataclass(frozen=True)
+class Examined:
+    """What the checks say of one threat: on how many images they looked, and the flags raised."""
+
+    threat: str
+    images: int
+    flags: list[Flag]
+
+
 @dataclass(frozen=True, eq=False)
-class Suspect:
+class Examination:
     """What is checked: the model as the attacks saw it, one threat, and images.
 
     Args:
@@ -47,70 +57,53 @@ class Suspect:
 
     def key(self) -> str:
         """Hex digest of all that the result depends on."""
-        return identity(
-            self.net,
-            self.attacked,
-            self.threat,
-            self.images,
-            self.labels,
-            self.seed,
-            "none" if self.source is None else self.source,
-        )
+        source = "none" if self.source is None else self.source
+        return identity(self.net, self.attacked, self.threat, self.images, self.labels, self.seed, source)
 
-    def examined(self, device: torch.device) -> dict[str, Any]:
-        """The threat, on how many images it was checked, and the flags raised, plain data."""
+    def examined(self, device: torch.device) -> Examined:
+        """Run the checks on ``device``."""
         net, attacked = self.net.to(device).eval(), self.attacked.to(device).eval()
-        for transform in transforms_of(attacked):
-            transform.reset()
+        reset_transforms(attacked)
         images, labels = self.images.to(device), self.labels.to(device)
         with torch.no_grad():
-            right = net(images).argmax(1) == labels
-        row: dict[str, Any] = {"threat": self.threat.text, "images": min(int(right.sum()), 32), "flags": []}
-        if not bool(right.any()):
-            return row  # nothing to attack: the headline says so
+            correct = net(images).argmax(1) == labels
+        number = min(int(correct.sum()), 32)
+        if not number:
+            return Examined(self.threat.text, 0, [])  # nothing to attack: the headline says so
         source = None if self.source is None else self.source.to(device).eval()
-        found = check(
-            attacked, images[right], labels[right], seed=self.seed, source=source, **_where(self.threat)
-        )  # fmt: skip
-        return row | {"flags": [flag.as_dict() for flag in found]}
+        where = _where(self.threat)
+        flags = check(attacked, images[correct], labels[correct], seed=self.seed, source=source, **where)
+        return Examined(self.threat.text, number, list(flags))
 
 
-def suspects(
-    robustness: Robustness, images: PerImage | None, mask_name: str, seed: int, source: nn.Module | None
-) -> list[Suspect]:
-    """Every threat that the evaluation's attacks were allowed, once, on the images that they attacked."""
-    found: dict[str, Suspect] = {}
-    if images is not None:
-        some = images.pool.read(range(min(len(images.pool), LOOKED_AT)))
-        for threat in [c.threat for c in images.campaigns if c.point is None]:
-            found.setdefault(threat.text, Suspect(images.net, images.attacked, threat, *some, seed, source))
-    victims = robustness.victims
-    if victims is not None and any(campaign.source_name is None for campaign in robustness.campaigns):
-        threat = InMask(mask_name, victims.masks[mask_name])
-        some = victims.images[:LOOKED_AT], victims.labels[:LOOKED_AT]
-        found.setdefault(threat.text, Suspect(robustness.net, robustness.attacked, threat, *some, seed, source))
+def examinations(
+    jobs: Sequence[Job], net: nn.Module, attacked: nn.Module, seed: int, source: nn.Module | None
+) -> list[Examination]:
+    """Every threat that the jobs' attacks were allowed on this model, once, on the images that they attacked."""
+    found: dict[str, Examination] = {}
+    white = [job for job in jobs if job.threat is not None and job.point is None and job.source_name is None]
+    for job in sorted(white, key=lambda job: job.universal):
+        if job.threat is not None and job.threat.text not in found:
+            some = _first(job.images)
+            found[job.threat.text] = Examination(net, attacked, job.threat, *some, seed, source)
     return list(found.values())
 
 
-def examine(listed: Sequence[Suspect], folder: Path, device: torch.device) -> list[dict[str, Any]]:
+def examine(listed: Sequence[Examination], folder: Path, device: torch.device) -> list[Examined]:
     """Check every threat, unless the folder holds the result already; one row each."""
     rows = []
-    for suspect in listed:
-        path = folder / "work" / f"sanity-{suspect.key()[:12]}.json"
+    for examination in listed:
+        path = folder / "work" / f"sanity-{examination.key()[:12]}.json"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(path, json.dumps(suspect.examined(device), indent=2, allow_nan=False) + "\n")
-        rows.append(parse_json(path.read_text(), str(path)))
+            made = plain(examination.examined(device))
+            write_atomic(path, json.dumps(made, indent=2, allow_nan=False) + "\n")
+        rows.append(from_dict(Examined, parse_json(path.read_text(), str(path)), str(path)))
     return rows
 
 
-def all_flags(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The flags of all threats, each name once, with the first threat that raised it."""
-    found: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        for flag in row["flags"]:
-            found.setdefault(flag["name"], {**flag, "threat": row["threat"]})
-    return list(found.values())
+def _first(images: Pool) -> tuple[Tensor, Tensor]:
+    return images.read(range(min(len(images), LOOKED_AT)))
 
 
 def _where(threat: Threat) -> dict[str, Any]:

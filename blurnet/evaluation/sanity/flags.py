@@ -27,10 +27,6 @@ class Flag:
     cure: str
     evidence: dict[str, Any]
 
-    def as_dict(self) -> dict[str, Any]:
-        """For reports."""
-        return {"name": self.name, "cause": self.cause, "cure": self.cure, "evidence": dict(self.evidence)}
-
 
 def unlikely(count: int, n: int, share: float = HONEST, level: float = LEVEL) -> bool:
     """Whether ``count`` of n images is more than chance: P(Binomial(n, share) >= count) < level.

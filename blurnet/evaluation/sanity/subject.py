@@ -1,4 +1,4 @@
-"""What the sanity checks look at: a model, images that it answers rightly, and how an attacker sees both."""
+"""What the sanity checks look at: a model, images that it answers correctly, and how an attacker sees both."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from blurnet.attacks.ball.pgd import PGD
 from blurnet.attacks.ball.square import Square
-from blurnet.attacks.base import Attack, Model, prepared
+from blurnet.attacks.base import Attack, Model
 from blurnet.attacks.engine.losses import margin, objective
 from blurnet.attacks.patch.pgd import PatchPGD
 from blurnet.attacks.patch.random_search import PatchRandomSearch
@@ -31,12 +31,12 @@ ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One model under suspicion; make it with :meth:`of`, inside :func:`~blurnet.modes.attacking`.
+class Subject:
+    """One model under the checks; make it with :meth:`of`, inside :func:`~blurnet.modes.attacking`.
 
     Args:
         model: as given.
-        images: rightly answered, (N, 3, H, W) in [0, 1], N at most 32.
+        images: correctly answered, (N, 3, H, W) in [0, 1], N at most 32.
         labels: (N,).
         mask: where an attacker may write, (N, 1, H, W) bool; None: everywhere, within ``ball``.
         ball: the budget of attacks on the whole image.
@@ -58,11 +58,11 @@ class Trial:
     def of(
         cls, model: Model, images: Tensor, labels: Tensor, *, mask: Tensor | Place | None = None,
         ball: Ball = BALL, steps: int = 30, seed: int = 0, source: Model | None = None,
-    ) -> "Trial":  # fmt: skip
-        """A trial on the first 32 images that the model answers rightly.
+    ) -> "Subject":  # fmt: skip
+        """A subject on the first 32 images that the model answers correctly.
 
         Raises:
-            ValueError, TypeError: bad input, or no image that is answered rightly.
+            ValueError, TypeError: bad input, or no image that is answered correctly.
         """
         if steps < 4:
             raise ValueError(f"sanity steps: expected at least 4, got {steps!r}")
@@ -71,7 +71,7 @@ class Trial:
             with torch.no_grad():
                 right = (model(x).argmax(dim=1) == y).nonzero().squeeze(1)[:IMAGES]
             if not len(right):
-                raise ValueError(f"sanity: the model answers none of the {len(x)} images rightly")
+                raise ValueError(f"sanity: the model answers none of the {len(x)} images correctly")
             where = None if where is None else where[right]
             return cls(model, x[right], y[right], where, ball, steps, seed, source)
 
@@ -149,7 +149,7 @@ class Trial:
         """The gradient attack: from the image itself, or from noise.
 
         Args:
-            steps: None: the trial's.
+            steps: None: the subject's.
             size: of a step, as a share of the budget (of the pixel range, under a mask); None: as the attack has it.
             noise: begin at noise.
         """
