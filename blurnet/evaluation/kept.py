@@ -21,7 +21,8 @@ class RecordRow:
         robust: answered correctly before and after.
         stage: the part of the attack that succeeded, None where none did.
         calls: how often the model saw the image under this attack.
-        box: top, left, height and width of the patch in pixels; None where there is none.
+        box: rows and columns of the patch, [top, bottom, left, right] in pixels, bottom and right exclusive; None where
+            there is none.
         linf, l2: distances in pixel units. l0: number of changed pixels.
         dissimilarity: ||x - x_adv|| / ||x_adv|| in L2.
     """

@@ -1,13 +1,14 @@
-"""The pictures of a report: gallery, success by target, spectra of pixels and maps, energy by frequency."""
-
-from pathlib import Path
+"""The pictures of one noise for all victims: gallery, success by target, spectra of pixels and maps, energy."""
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from blurnet.evaluation.figures import (
+from blurnet.evaluation.kept import VictimPictures
+from blurnet.evaluation.parts import UniversalAttack
+from blurnet.evaluation.probe import first_layer
+from blurnet.evaluation.render.figures import (
     ADDED,
     ATTACKED,
     CLEAN,
@@ -17,14 +18,10 @@ from blurnet.evaluation.figures import (
     grid,
     new_figure,
     plain,
-    save_png,
+    png_bytes,
     show_image,
     spectra_table,
 )
-from blurnet.evaluation.probe import first_layer
-from blurnet.evaluation.results import AttackResult
-from blurnet.evaluation.robustness import Robustness
-from blurnet.evaluation.store import TargetWork
 from blurnet.spectra import log_spectrum, radial_energy
 from blurnet.transforms.base import reset_transforms
 
@@ -33,88 +30,59 @@ MOST = 64
 BANDS = 12
 
 
-def draw_pictures(folder: Path, robustness: Robustness) -> list[Path]:
-    """Write the five pictures of the first campaign, spectra for its worst target; returns their paths.
-
-    Where nothing was attacked with one noise for all victims there are none.
-    """
-    victims, results = robustness.victims, robustness.results().attacks
-    if victims is None or not results:
-        return []
-    result = results[0]
-    work = robustness.store.load(robustness.names[0], result.worst.target)
-    clean, net = victims.images.cpu(), robustness.net.cpu()
+def victim_pictures(given: VictimPictures) -> dict[str, bytes]:
+    """The five pictures as PNG files by name; given the same they are the same bytes."""
+    net = given.net.cpu()
     reset_transforms(net)
-    pair = (clean[:MOST], work.adversarial[:MOST])
-    goal = target_name(result.worst.target, victims.classes)
-    title = f"{result.name}, worst target: {goal}"
-    before = robustness.before
+    pair = (given.clean[:MOST], given.adversarial[:MOST])
     figures = {
-        "gallery": gallery(clean, before, robustness.before_confidence, work, victims.classes, title),
-        "success_by_target": success_by_target(result, victims.classes),
-        "spectra_rgb": spectra_rgb(*pair, title),
-        "spectra_maps": spectra_maps(net, *pair, title),
-        "radial_energy": energy_by_frequency(net, *pair, title),
+        "gallery": gallery(given),
+        "success_by_target": success_by_target(given.attack),
+        "spectra_rgb": spectra_rgb(*pair, given.title),
+        "spectra_maps": spectra_maps(net, *pair, given.title),
+        "radial_energy": energy_by_frequency(net, *pair, given.title),
     }
-    for name, figure in figures.items():
-        save_png(figure, folder / f"{name}.png")
-    return [folder / f"{name}.png" for name in figures]
+    return {name: png_bytes(figure) for name, figure in figures.items()}
 
 
-def target_name(target: int | None, classes: tuple[str, ...]) -> str:
-    """What captions call a target."""
-    return "untargeted" if target is None else classes[target]
-
-
-def gallery(
-    clean: Tensor, before: Tensor, confidence: Tensor, work: TargetWork, classes: tuple[str, ...], title: str
-) -> Figure:
+def gallery(given: VictimPictures) -> Figure:
     """Original, noise and result of up to six victims, with predictions; changed ones in colour."""
+    clean, classes = given.clean, given.classes
     chosen = torch.linspace(0, len(clean) - 1, min(6, len(clean))).round().long().tolist()
-    figure = new_figure(1.75 * max(len(chosen), 3) + 0.6, 6.2, f"Victims of {title}")
+    figure = new_figure(1.75 * max(len(chosen), 3) + 0.6, 6.2, f"Victims of {given.title}")
     axes = grid(figure, 3, len(chosen))
     for column, i in enumerate(chosen):
-        noise = (work.adversarial[i] - clean[i]) / 2 + 0.5
-        changed = int(work.prediction[i]) != int(before[i])
-        show_image(axes[0, column], clean[i], _call(classes, before[i], confidence[i]), CLEAN)
+        noise = (given.adversarial[i] - clean[i]) / 2 + 0.5
+        changed = int(given.after[i]) != int(given.before[i])
+        show_image(axes[0, column], clean[i], _call(classes, given.before[i], given.before_confidence[i]), CLEAN)
         show_image(axes[1, column], noise)
-        call = _call(classes, work.prediction[i], work.confidence[i])
-        show_image(axes[2, column], work.adversarial[i], call, ATTACKED if changed else CLEAN)
+        call = _call(classes, given.after[i], given.confidence[i])
+        show_image(axes[2, column], given.adversarial[i], call, ATTACKED if changed else CLEAN)
     for row, name in enumerate(("original", "noise (gray: none)", "result")):
         axes[row, 0].set_ylabel(name, fontsize=TEXT)
     return figure
 
 
-def success_by_target(result: AttackResult, classes: tuple[str, ...]) -> Figure:
+def success_by_target(attack: UniversalAttack) -> Figure:
     """Attack success of each target with its interval, sorted, and targeted success as a mark."""
-    rows = sorted(result.targets, key=lambda row: row.asr.value)
-    figure = new_figure(8, 1.7 + 0.3 * len(rows), f"{result.name}: success by target")
+    rows = sorted(attack.per_target, key=lambda row: row.asr.value)
+    figure = new_figure(8, 1.7 + 0.3 * len(rows), f"{attack.name}: success by target")
     ax = figure.subplots()
-    values = [row.asr.value for row in rows]
-    places = list(range(len(rows)))
-    errors = [
-        [row.asr.value - row.asr.low for row in rows],
-        [row.asr.high - row.asr.value for row in rows],
-    ]
-    style = {"ecolor": MUTED, "elinewidth": 1, "capsize": 2}
+    places, rates = list(range(len(rows))), [row.asr for row in rows]
+    errors = [[rate.value - rate.low for rate in rates], [rate.high - rate.value for rate in rates]]
     ax.barh(
-        places, values, xerr=errors, color=ATTACKED, alpha=0.85, error_kw=style, label="label changed, 95 % interval"
-    )
-    goals = [(place, row.targeted) for place, row in zip(places, rows, strict=True) if row.targeted is not None]
+        places, [rate.value for rate in rates], xerr=errors, color=ATTACKED, alpha=0.85,
+        error_kw={"ecolor": MUTED, "elinewidth": 1, "capsize": 2}, label="label changed, 95 % interval",
+    )  # fmt: skip
+    goals = [(place, row.targeted.value) for place, row in zip(places, rows, strict=True) if row.targeted is not None]
     if goals:
-        marks = [rate.value for _, rate in goals]
         ax.plot(
-            marks,
-            [place for place, _ in goals],
-            "D",
-            color="black",
-            markersize=4,
-            clip_on=False,
-            label="target reached",
-        )
-    mean = result.asr.value
-    ax.axvline(mean, color=CLEAN, linestyle="--", linewidth=1.2, label=f"average {mean:.1f} %")
-    ax.set_yticks(places, [target_name(row.target, classes) for row in rows])
+            [value for _, value in goals], [place for place, _ in goals], "D", color="black", markersize=4,
+            clip_on=False, label="target reached",
+        )  # fmt: skip
+    mean = attack.average.asr
+    ax.axvline(mean.value, color=CLEAN, linestyle="--", linewidth=1.2, label=f"average {mean.percent}")
+    ax.set_yticks(places, [row.name for row in rows])
     ax.set_xlim(0, 105)
     plain(ax, f"victims, % of n = {rows[0].asr.n}", "")
     figure.legend(loc="outside lower center", ncols=3, fontsize=SMALL, frameon=False)

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from blurnet.evaluation.figures import ADDED, ATTACKED, CLEAN, MUTED, SMALL, TITLE, plain
+from blurnet.evaluation.render.figures import ADDED, ATTACKED, CLEAN, MUTED, SMALL, TITLE, plain
 from blurnet.rates import Rate
 from blurnet.zoo.card import Card
 

@@ -1,8 +1,7 @@
-"""One style for every picture, and files written whole. Figures are objects: no pyplot, no global state."""
+"""One style for every picture. Figures are objects: no pyplot, no global state."""
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +9,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
-
-from blurnet.files import write_atomic
 
 DPI = 150
 TITLE, TEXT, SMALL = 13, 10, 8.5
@@ -77,8 +74,8 @@ def spectra_table(
         bar.set_label(label, fontsize=SMALL)
 
 
-def save_png(figure: Figure, path: Path) -> None:
-    """Write a PNG whole or not at all; a figure made again gives the same bytes."""
+def png_bytes(figure: Figure) -> bytes:
+    """A figure as a PNG file; one made again gives the same bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
-    write_atomic(path, buffer.getvalue())
+    return buffer.getvalue()
