@@ -191,9 +191,7 @@ def load(config: CommandLine) -> Prepared:
     data = None if config.data is None else _data(config.data, model)
     if model.classes is None:
         if data is None:
-            raise ValueError(
-                f"--model {config.model} does not name its classes: attack the images of --data, --on data"
-            )
+            raise ValueError(f"--model {config.model} does not name its classes: give --data, and --on data")
         model = dataclasses.replace(model, classes=tuple(data.classes))
     classes = model.classes or ()
     plan = Plan(config=config, model=model)

@@ -1,4 +1,4 @@
-"""What an evaluation has to do: jobs, each an attack and the images it is run on, and the parts a process takes whole."""
+"""What there is to do: jobs, each an attack and the images it is run on, and the parts that a process takes whole."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -80,13 +80,15 @@ class Job:
         names: tuple[str, ...] = getattr(self.attack, "stage_names", ())
         return names if len(names) > 1 else (self.name,)
 
-    def identity(self, net: nn.Module, attacked: nn.Module, keep: int) -> str:
-        """Hex digest of all that the results depend on, but the images' pixels: each part notes those itself."""
+    def identity(self, keep: int) -> str:
+        """Hex digest of all that the results depend on, but the model, the target and the images' pixels.
+
+        Each part notes the pixels itself.
+        """
         pool = self.images
-        return identity(
-            net, attacked, pool.name, pool.indices, pool.shard, keep, self.name, repr(self.attack), self.attack,
-            self.threat, self.source if self.source is not None else "itself",
-        )  # fmt: skip
+        made_on = self.source if self.source is not None else "itself"
+        attack = self.name, repr(self.attack), self.attack, self.threat, made_on
+        return identity(pool.name, pool.indices, pool.shard, keep, *attack)
 
 
 class Part(NamedTuple):

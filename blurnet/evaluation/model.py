@@ -1,4 +1,4 @@
-"""What is evaluated: a model by its name, its folder, a library's name or the user's own file, with what is known of it."""
+"""What is evaluated: a model by its name, its folder, a library's name or the user's own file."""
 
 import dataclasses
 import importlib.util

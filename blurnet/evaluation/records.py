@@ -1,4 +1,4 @@
-"""One record for each attacked image, and where finished ones are kept, so that a killed run goes on where it stopped."""
+"""One record for each attacked image, kept once finished, so that a killed run goes on where it stopped."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +12,8 @@ from blurnet.checks import one_of
 from blurnet.evaluation.identity import identity
 from blurnet.files import read_safetensors, write_atomic
 
-#: In ``Records.stage``, beside an attack's -1 (standing) and -2 (wrong before any attack): the attack took the image for
-#: standing, but the model finds it broken in the end (rounding, or a model that answers at random).
+#: In ``Records.stage``, beside an attack's -1 (standing) and -2 (wrong before any attack): the attack took the image
+#: for standing, but the model finds it broken in the end (rounding, or a model that answers at random).
 LATE = -3
 
 

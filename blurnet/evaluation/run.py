@@ -14,7 +14,7 @@ from blurnet.attacks.engine.losses import margin
 from blurnet.attacks.record import STANDING, WRONG, Record
 from blurnet.checks import check_logits
 from blurnet.data.sampler import UnpaddedDistributedSampler
-from blurnet.evaluation.identity import modules_of
+from blurnet.evaluation.identity import fingerprint, identity, modules_of
 from blurnet.evaluation.jobs import Job, Part, SharedNoise, check_jobs, parts_of
 from blurnet.evaluation.records import LATE, Records, Store, content, dissimilarity, joined
 from blurnet.evaluation.threats import Threat, changed_box
@@ -29,8 +29,8 @@ class Evaluation(pl.LightningModule):
 
     A process takes whole parts: a shard of images under one attack, or all victims under some targets of a shared
     noise. So any number of processes gives the same bytes, with nothing to synchronise. Finished parts are kept under
-    ``folder`` and not repeated; processes must all see that folder. Only one shard of images is in memory at a time. Use
-    with ``Trainer(use_distributed_sampler=False)``: the stock sampler repeats items to even out the processes.
+    ``folder`` and not repeated; processes must all see that folder. Only one shard of images is in memory at a time.
+    Use with ``Trainer(use_distributed_sampler=False)``: the stock sampler repeats items to even out the processes.
 
         trainer.test(evaluation, dataloaders=evaluation.loader(rank, world))
 
@@ -44,7 +44,8 @@ class Evaluation(pl.LightningModule):
         chunk: targets of a shared noise side by side in one batch.
 
     Raises:
-        TypeError, ValueError: jobs that do not fit the net or their images, see :func:`~blurnet.evaluation.jobs.check_jobs`.
+        TypeError, ValueError: jobs that do not fit the net or their images, see
+            :func:`~blurnet.evaluation.jobs.check_jobs`.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Evaluation(pl.LightningModule):
         """Do one part, unless that is done."""
         number, images, labels = batch
         part, key = self.parts[number], content(images, labels)
-        files = list(zip([self.names[job] for job in part.jobs], part.names(self.jobs), strict=True))
+        files = self._files(part)
         if all(self.store.has(*file) for file in files):
             for file in files:
                 self.store.load(*file, key)  # of these very images, and whole
@@ -110,27 +111,22 @@ class Evaluation(pl.LightningModule):
         names = [part.names(self.jobs)[part.jobs.index(number)] for part in parts]
         return joined([self.store.load(self.names[number], name) for name in names])
 
-    @property
-    def finished(self) -> bool:
-        """Whether every part is done."""
-        files = [
-            (self.names[job], name) for p in self.parts for job, name in zip(p.jobs, p.names(self.jobs), strict=True)
-        ]
-        return all(self.store.has(*file) for file in files)
+    def _files(self, part: Part) -> list[tuple[str, str]]:
+        """Folder and file of each of a part's jobs."""
+        return list(zip([self.names[job] for job in part.jobs], part.names(self.jobs), strict=True))
 
     def _names(self, chunk: int) -> list[str]:
         """The folder of each job: its name and identity. Targets of one noise share it, with their grouping."""
-        shared: dict[tuple[int, int | None], list[Any]] = {}
+        groups: dict[tuple[object, ...], list[Job]] = {}
         for job in self.jobs:
-            shared.setdefault((id(job.attack), None if job.source is None else id(job.source)), []).append(job.target)
-        found = []
-        for job in self.jobs:
-            key = job.identity(self.net, self.attacked, self.keep)
-            if job.universal:
-                group = shared[id(job.attack), None if job.source is None else id(job.source)]
-                key = _short_hash(key, repr((group, chunk)))
-            found.append(f"{job.name}-{key[:12]}".replace(" ", "-"))
-        return found
+            groups.setdefault(_shared_by(job), []).append(job)
+        models = fingerprint(self.net), fingerprint(self.attacked)
+        found = {}
+        for key, jobs in groups.items():
+            together = [chunk, *(job.target for job in jobs)] if jobs[0].universal else []
+            digest = identity(*models, jobs[0].identity(self.keep), together)
+            found[key] = f"{jobs[0].name}-{digest[:12]}".replace(" ", "-")
+        return [found[_shared_by(job)] for job in self.jobs]
 
     def _do(self, part: Part, images: Tensor, labels: Tensor) -> list[Records]:
         jobs = [self.jobs[number] for number in part.jobs]
@@ -293,7 +289,6 @@ def _final(stage: Tensor, correct: Tensor, robust: Tensor) -> Tensor:
     return torch.where(correct, found, WRONG)
 
 
-def _short_hash(*texts: str) -> str:
-    from blurnet.evaluation.identity import identity
-
-    return identity(*texts)
+def _shared_by(job: Job) -> tuple[object, ...]:
+    """What jobs of one folder have in common."""
+    return job.name, id(job.attack), id(job.images), None if job.source is None else id(job.source)

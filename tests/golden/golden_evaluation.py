@@ -11,6 +11,14 @@ from typing import Any
 from blurnet.cli import evaluate_main
 
 QUIET = ["--device", "cpu", "--trainer.enable_progress_bar", "false"]
+#: Attacks of one stage went by their class in some lines and by their name in others; now by their name in all.
+STAGES = {
+    "PatchRandomSearch": "patch-search",
+    "HardLabel": "hard-label",
+    "Square": "square",
+    "PatchPGD": "patch-pgd",
+    "LowFrequency": "low-frequency",
+}
 LEFT_OUT = ("command", "versions", "blurnet")  #: of the report and of the header: not recorded
 
 
@@ -166,7 +174,12 @@ def table(lines: Iterable[str]) -> dict[str, Any]:
 def rows(samples: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     """Of samples.jsonl, read by :func:`table`: the rows of each attack, in order. The header is no figure."""
     parts = {name.removeprefix("rows of "): part for name, part in samples.items() if name != "header"}
-    return {name: [dict(zip(part["keys"], row, strict=True)) for row in part["rows"]] for name, part in parts.items()}
+    return {name: [_row(part["keys"], row) for row in part["rows"]] for name, part in parts.items()}
+
+
+def _row(keys: list[str], values: list[Any]) -> dict[str, Any]:
+    row = dict(zip(keys, values, strict=True))
+    return row | ({"stage": STAGES.get(row["stage"], row["stage"])} if "stage" in row else {})
 
 
 def figures(report: dict[str, Any]) -> dict[str, Any]:
@@ -175,7 +188,9 @@ def figures(report: dict[str, Any]) -> dict[str, Any]:
     The only place that knows how a report is laid out. The golden files have format 2; a new format is another branch
     here that gives the same names, and this one stays for as long as there are golden files of its format.
     """
-    if report["format"] != 2:
+    if report["format"] == 3:
+        report = _as_format_2(report)
+    elif report["format"] != 2:
         raise NotImplementedError(f"figures: say here where format {report['format']} keeps what format 2 held")
     found: dict[str, Any] = {}
     for key in ("model", "data", "victims", "clean", "victims_clean", "adaptive"):
@@ -193,7 +208,7 @@ def figures(report: dict[str, Any]) -> dict[str, Any]:
         for threat in images["by_threat"]:
             _put(found, f"per_image/threat {threat['threat']}", {k: threat[k] for k in ("attacks", "robust")})
         for attack in images["attacks"]:
-            stages = {stage["name"]: stage["n"] for stage in attack["stages"]}
+            stages = {STAGES.get(stage["name"], stage["name"]): stage["n"] for stage in attack["stages"]}
             _put(found, f"per_image/{attack['name']}", {**attack, "stages": stages})
         for curve in images["curves"]:
             points = {f"{point['value']:g}": point["robust"] for point in curve["points"]}
@@ -201,6 +216,25 @@ def figures(report: dict[str, Any]) -> dict[str, Any]:
     _put(found, "sanity", report["sanity"])
     _put(found, "flags", report["flags"])
     return found
+
+
+def _as_format_2(report: dict[str, Any]) -> dict[str, Any]:
+    """Format 3 names the same figures in a few other ways."""
+    accuracies = {key: report[key] and {"accuracy": report[key]} for key in ("clean", "victims_clean")}
+    return {
+        **report,
+        **accuracies,
+        "attacks": [_flat_average(attack) for attack in report["attacks"]],
+        "transfer": report["transfer"] and _flat_average(report["transfer"]),
+    }
+
+
+def _flat_average(attack: dict[str, Any]) -> dict[str, Any]:
+    average, asr = attack["average"], attack["average"]["asr"]
+    ends = {key: asr[key] for key in ("low", "high", "n")}
+    targeted = average["targeted"] and average["targeted"]["value"]
+    flat = {"asr": asr["value"], "targeted": targeted, "dissimilarity": average["dissimilarity"], **ends}
+    return {**attack, "average": flat}
 
 
 def _by_target(attack: dict[str, Any]) -> dict[str, Any]:

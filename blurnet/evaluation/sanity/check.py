@@ -1,6 +1,7 @@
 """Can a robustness figure be trusted? Checks for masked gradients, each with its cause and what to do.
 
-:func:`check` runs them all; each is also a function of its own that takes a :class:`~blurnet.evaluation.sanity.subject.Subject`.
+:func:`check` runs them all; each is also a function of its own that takes a
+:class:`~blurnet.evaluation.sanity.subject.Subject`.
 
 Source: Carlini et al. 2019 (On evaluating adversarial robustness), the checklist; Athalye et al. 2018 (Obfuscated
 gradients), section 3.1; the flags of AutoAttack.
@@ -65,8 +66,8 @@ def check(
 
     A few hundred passes over these images. Each comparison of two attacks counts the images on which it comes out
     the wrong way, and raises a flag where the count would be less likely than 0.1 % if it were wrong on a tenth of
-    all images (:func:`~blurnet.evaluation.sanity.flags.unlikely`); with few images only gross faults are seen, so give 16
-    or more. The flags are hints to look into, not proofs; none raised is no proof either.
+    all images (:func:`~blurnet.evaluation.sanity.flags.unlikely`); with few images only gross faults are seen, so give
+    16 or more. The flags are hints to look into, not proofs; none raised is no proof either.
 
     Args:
         model: images in [0, 1] to logits, as the attacks see it: :func:`blurnet.adaptive` of a defended net.

@@ -15,6 +15,7 @@ from blurnet.attacks.patch.random_search import PatchRandomSearch
 from blurnet.attacks.wrappers.model import EOT, Transfer
 from blurnet.balls import Ball
 from blurnet.bpda import bpda
+from blurnet.checks import check_images, check_labels, check_logits
 from blurnet.masks import Place, masks_of
 
 #: At most so many images are looked at.
@@ -66,14 +67,19 @@ class Subject:
         """
         if steps < 4:
             raise ValueError(f"sanity steps: expected at least 4, got {steps!r}")
-        with prepared(model, images, labels) as (x, y):
-            where = None if mask is None else masks_of(mask, x, "sanity mask")
-            with torch.no_grad():
-                right = (model(x).argmax(dim=1) == y).nonzero().squeeze(1)[:IMAGES]
-            if not len(right):
-                raise ValueError(f"sanity: the model answers none of the {len(x)} images correctly")
-            where = None if where is None else where[right]
-            return cls(model, x[right], y[right], where, ball, steps, seed, source)
+        check_images(images)
+        check_labels(labels, n=len(images))
+        # Copies: tensors made in inference mode cannot be saved for a backward pass.
+        x, y = images.detach().clone(), labels.to(images.device, torch.int64, copy=True)
+        with torch.no_grad():
+            logits = model(x)
+        check_logits(logits, n=len(x))
+        check_labels(y, n=len(x), classes=logits.shape[1])
+        correct = (logits.argmax(dim=1) == y).nonzero().squeeze(1)[:IMAGES]
+        if not len(correct):
+            raise ValueError(f"sanity: the model answers none of the {len(x)} images correctly")
+        where = None if mask is None else masks_of(mask, x, "sanity mask")[correct]
+        return cls(model, x[correct], y[correct], where, ball, steps, seed, source)
 
     @property
     def n(self) -> int:
