@@ -46,13 +46,16 @@ class Attack(ABC):
 
     def record(self, model, images, labels, *, clean=None):  # type: ignore  # TEMPORARY bridge
         from blurnet.attacks.record import Detailed, Record
+
         if isinstance(self, Detailed):
             return self.detailed(model, images, labels)
         seen = 0
+
         def counted(x):  # type: ignore
             nonlocal seen
             seen += len(x)
             return model(x)
+
         adv = self(counted, images, labels)
         calls = torch.full_like(labels, -(-seen // len(images)))
         return Record(adv, torch.zeros_like(labels), calls, labels.new_full((len(labels), 4), -1))

@@ -17,7 +17,7 @@ from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 from blurnet.attacks.engine.views import TRANSFORMATIONS
 from blurnet.attacks.universal.rp2 import RP2
 from blurnet.checks import check_writable
-from blurnet.cli.shared import HelpText, one_line_errors, own_arguments, public_command, quiet
+from blurnet.cli.shared import HelpText, one_line_errors, own_arguments, public_command
 from blurnet.data.images import ImageTensors
 from blurnet.data.module import get_data
 from blurnet.data.sign_data import SignData
@@ -30,6 +30,7 @@ from blurnet.evaluation.model import LoadedModel, read_model
 from blurnet.evaluation.noise import read_noise
 from blurnet.evaluation.plan import Named, Plan, Prepared, carry_out, prepare
 from blurnet.evaluation.render.compare import compare
+from blurnet.quiet import quiet
 from blurnet.strict import Steps
 from blurnet.zoo.parse import parse_defenses
 
@@ -286,7 +287,8 @@ def _data_name(text: str) -> str:
 def _data(text: str, model: LoadedModel) -> SignData:
     """The data at the model's own size and fit, and in its numbering where it knows several (17 or 18 outputs)."""
     data = get_data(text)
-    known, options = parameters(type(data)), {}
+    known = parameters(type(data))
+    options: dict[str, Any] = {}
     if model.image_size is not None and "image_size" in known:
         options["image_size"] = _square(model.image_size)
     if model.fit is not None and "fit" in known:

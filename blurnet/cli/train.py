@@ -1,6 +1,5 @@
 """Training from the command line: fit, validate, test."""
 
-import logging
 import re
 import sys
 from collections.abc import Sequence
@@ -14,8 +13,9 @@ from pytorch_lightning.callbacks import Callback, LearningRateMonitor, Timer, TQ
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from blurnet.checks import check_writable
-from blurnet.cli.shared import HelpText, one_line_errors, own_arguments, public_command, quiet
+from blurnet.cli.shared import HelpText, one_line_errors, own_arguments, public_command
 from blurnet.data.sign_data import SignData
+from blurnet.quiet import quiet
 from blurnet.rates import Rate
 from blurnet.training.callbacks import AtomicCheckpointIO, StepSeed, best_and_last
 from blurnet.training.classifier import Classifier
@@ -47,7 +47,6 @@ def train_main(args: Sequence[str] | None = None) -> None:
     Wrong arguments, missing data and an unwritable output folder end in one line and exit status 2, before any work.
     """
     arguments = list(sys.argv[1:] if args is None else args)
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(_no_advertisement)
     with quiet():
         TrainCLI(arguments)
 
@@ -208,10 +207,6 @@ class TrainCLI(LightningCLI):
         if not path.is_file():
             raise FileNotFoundError(f"no checkpoint {path}; name the run with --out or a file with --ckpt_path")
         settings["ckpt_path"] = str(path)
-
-
-def _no_advertisement(record: logging.LogRecord) -> bool:
-    return "litlogger" not in record.getMessage()
 
 
 def _as_list(value: Any) -> list[Any]:

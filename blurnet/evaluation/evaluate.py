@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader, SequentialSampler, default_collate
 from blurnet.attacks.base import Attack
 from blurnet.checks import check_images, check_labels, check_logits, check_writable
 from blurnet.data.images import ImageTensors
+from blurnet.evaluation.attacks import UNIVERSAL
 from blurnet.evaluation.config import EvaluationConfig
 from blurnet.evaluation.images import Pool, Sized, read_items
 from blurnet.evaluation.jobs import SharedNoise
@@ -20,7 +22,11 @@ from blurnet.evaluation.model import FunctionModel, LoadedModel, of_module
 from blurnet.evaluation.plan import Named, Plan, carry_out, prepare
 from blurnet.evaluation.report import Report
 from blurnet.modes import attacking
+from blurnet.quiet import quiet
 from blurnet.strict import check_arguments
+
+#: How reports call images that have no other name.
+GIVEN = "those given"
 
 Model = nn.Module | Callable[[Tensor], Tensor]
 
@@ -78,36 +84,53 @@ def evaluate(
             return logits; before any attack.
     """
     dataset, (config, own) = _dataset(images, labels), _config(attacks, mask, settings)
-    loaded = _as_model(model, name, classes, dataset)
-    if loaded.classes is None:
-        loaded = replace(loaded, classes=tuple(map(str, range(_outputs(loaded.net, dataset)))))
-    known = loaded.classes or ()
-    other = None if source is None else _as_model(source, "", None, dataset)
-    everything = Pool(_Grouped(dataset, groups), known, "images", shard=config.shard)
-    shared = any(isinstance(attack, SharedNoise) for attack in own) or "rp2" in config.attacks
-    plan = Plan(
-        config=config,
-        model=loaded,
-        images=Pool(everything.dataset, known, "images", config.limit, config.shard),
-        clean=everything,
-        victims=Pool(everything.dataset, known, "images victims", shard=len(dataset)) if shared else None,
-        masks={} if mask is None else {"mask": _as_mask(mask)},
-        mask="mask",
-        source=None if other is None else Named(other.net, other.name),
-        held_out=None if held_out is None else (*held_out, "held-out images"),
-        own=own,
-    )
-    place = next((tensor.device for tensor in (*loaded.net.parameters(), *loaded.net.buffers())), torch.device("cpu"))
-    command = f"blurnet.evaluate({loaded.name}, images, labels, attacks={attacks!r}{_shown(settings)})"
-    with tempfile.TemporaryDirectory(prefix="blurnet-") as scratch, attacking(loaded.net):
-        folder = Path(scratch) if out is None else check_writable(out)
-        report = carry_out(prepare(plan, folder), command, device=device, progress=progress)
+    command = f"blurnet.evaluate(model, images, labels, attacks={attacks!r}{_shown(settings)})"
+    with ExitStack() as stack:
+        for one in (model, source):
+            if isinstance(one, nn.Module):
+                stack.enter_context(attacking(one))  # modes and parameters are put back after
+        stack.enter_context(quiet(log=True))
+        loaded = _as_model(model, name, classes, dataset)
+        if loaded.classes is None:
+            loaded = replace(loaded, classes=tuple(map(str, range(_outputs(loaded.net, dataset)))))
+        other = None if source is None else _as_model(source, "", None, dataset)
+        plan = _plan(_Grouped(dataset, groups), config, loaded, own, mask, other, held_out)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="blurnet-")))
+        place = _device(loaded.net)
+        prepared = prepare(plan, folder if out is None else check_writable(out))
+        report = carry_out(prepared, command, device=device, progress=progress)
+        loaded.net.to(place)
         if report is None:
             raise RuntimeError("blurnet.evaluate runs in one process; launch evaluate.py for several")
         if out is not None:
-            report.save(folder)
-    loaded.net.to(place)
+            report.save(out)
     return report
+
+
+def _plan(
+    dataset: Sized,
+    config: EvaluationConfig,
+    model: LoadedModel,
+    own: list[Attack],
+    mask: Tensor | None,
+    source: LoadedModel | None,
+    held_out: tuple[Tensor, Tensor] | None,
+) -> Plan:
+    """What was given, as what is to be done."""
+    classes = model.classes or ()
+    shared = any(isinstance(attack, SharedNoise) for attack in own) or UNIVERSAL in config.attacks
+    return Plan(
+        config=config,
+        model=model,
+        images=Pool(dataset, classes, GIVEN, config.limit, config.shard),
+        clean=Pool(dataset, classes, GIVEN, shard=config.shard),
+        victims=Pool(dataset, classes, f"{GIVEN} victims", shard=len(dataset)) if shared else None,
+        masks={} if mask is None else {"given": mask.detach().cpu().float().view(1, 1, *mask.shape[-2:])},
+        mask="given",
+        source=None if source is None else Named(source.net, source.name),
+        held_out=None if held_out is None else (*held_out, "held-out images"),
+        own=own,
+    )
 
 
 def _config(
@@ -125,23 +148,24 @@ def _config(
     return EvaluationConfig(attacks=names, **checked), own
 
 
-def _dataset(images: Tensor | Sized | Iterable[Sequence[Tensor]], labels: Tensor | None) -> Sized:
+def _dataset(images: Any, labels: Tensor | None) -> Sized:
     """What was given, as something with a length and items (image, label)."""
     if isinstance(images, Tensor):
         check_images(images)
         if labels is None:
             raise ValueError("blurnet.evaluate: images (N, 3, H, W) need labels (N,)")
         check_labels(labels, n=len(images))
-        return ImageTensors(images.cpu(), labels.cpu().long(), range(int(labels.max()) + 1))  # type: ignore[arg-type]
+        return ImageTensors(images.cpu(), labels.cpu().long(), [str(i) for i in range(int(labels.max()) + 1)])
     if labels is not None:
         raise ValueError("blurnet.evaluate: labels go with a tensor of images; a data set brings its own")
     if isinstance(images, DataLoader):
         plain_order = isinstance(images.sampler, SequentialSampler) and images.collate_fn is default_collate
         if plain_order and hasattr(images.dataset, "__len__"):
-            dataset: Sized = images.dataset  # type: ignore[assignment]
+            dataset: Sized = images.dataset
             return dataset
     elif hasattr(images, "__len__") and hasattr(images, "__getitem__"):
-        return images
+        listed: Sized = images
+        return listed
     batches = [(batch[0].cpu(), batch[1].cpu()) for batch in images]
     if not batches:
         raise ValueError("blurnet.evaluate: the loader gives no batch")
@@ -175,17 +199,15 @@ class _Grouped:
         return read_items(self.dataset, indices)
 
 
-def _as_mask(mask: Tensor) -> Tensor:
-    """(1, 1, H, W)."""
-    return mask.detach().cpu().float().view(1, 1, *mask.shape[-2:])
+def _device(net: nn.Module) -> torch.device:
+    return next((tensor.device for tensor in (*net.parameters(), *net.buffers())), torch.device("cpu"))
 
 
 def _outputs(net: nn.Module, dataset: Sized) -> int:
     """How many classes the model knows, from its answer to the first image."""
     images, _ = read_items(dataset, [0])
-    device = next((tensor.device for tensor in (*net.parameters(), *net.buffers())), images.device)
     with torch.no_grad():
-        logits = net(images.to(device))
+        logits = net(images.to(_device(net)))
     check_logits(logits, n=1)
     return int(logits.shape[1])
 

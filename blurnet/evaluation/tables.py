@@ -155,10 +155,10 @@ def _target_row(result: Result) -> TargetRow:
 
 
 def _targeted(results: Sequence[Result], groups: Sequence[object]) -> Rate | None:
-    aimed = [result for result in results if result.job.target is not None]
+    aimed = [(r.records.prediction, r.job.target) for r in results if r.job.target is not None]
     if not aimed:
         return None
-    reached = torch.cat([result.records.prediction == result.job.target for result in aimed])
+    reached = torch.cat([prediction == torch.tensor(target) for prediction, target in aimed])
     return Rate.over(reached, [*groups] * len(aimed))
 
 
