@@ -5,6 +5,8 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
+from blurnet.evaluation.flags import Flag, at_least, unlikely
+from blurnet.evaluation.trial import Trial
 from torch import Tensor, nn
 
 from blurnet.attacks.ball.pgd import PGD
@@ -13,9 +15,7 @@ from blurnet.balls import Ball
 from blurnet.bpda import bpda
 from blurnet.data.sources.victims import load_victims
 from blurnet.evaluation import attack_checks, model_checks
-from blurnet.evaluation.flags import Flag, at_least, unlikely
 from blurnet.evaluation.sanity import CHECKS, check
-from blurnet.evaluation.trial import Trial
 from blurnet.masks import Place
 from blurnet.modes import attacking
 from blurnet.zoo.models import list_models, load_model
