@@ -1,16 +1,10 @@
 """The parts of a report, typed: what report.json holds, key by key."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from blurnet.rates import Rate
 from blurnet.strict import JSON
-from blurnet.zoo.describe import describe_defenses
 from blurnet.zoo.spec import DefenseSpec
-
-NO_TRANSFORMATION = "The model has no input transformation: its own gradient is exact."
-ADAPTIVE = "Attacks saw each transformation's exact values with the gradient of its differentiable surrogate."
-NOT_ADAPTIVE = "NOT adaptive: attacks saw the transformations' own gradients only, so robustness is overstated."
 
 
 @dataclass(frozen=True)
@@ -59,13 +53,6 @@ class DefensesPart:
     added: list[DefenseSpec]
     note: str
 
-    @classmethod
-    def of(cls, own: Sequence[DefenseSpec], added: Sequence[DefenseSpec]) -> "DefensesPart":
-        """The part with its sentence."""
-        said = [f"{describe_defenses(added)}, added for this evaluation"] if added else []
-        said += [f"{describe_defenses(own)}, of the model itself"] if own else []
-        return cls(list(own), list(added), f"Defenses: {'; then '.join(said) or 'none'}.")
-
 
 @dataclass(frozen=True)
 class AdaptivePart:
@@ -74,12 +61,6 @@ class AdaptivePart:
     used: bool
     transforms: list[str]
     note: str
-
-    @classmethod
-    def of(cls, used: bool, transforms: Sequence[str]) -> "AdaptivePart":
-        """The part with its sentence."""
-        note = (ADAPTIVE if used else NOT_ADAPTIVE) if transforms else NO_TRANSFORMATION
-        return cls(used, list(transforms), note)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,10 @@ import json
 import pytest
 
 from blurnet.evaluation.kept import AttackLine
-from blurnet.evaluation.parts import AdaptivePart, DefensesPart, SanityRow
+from blurnet.evaluation.parts import SanityRow
 from blurnet.evaluation.report import Report, read_report
 from blurnet.rates import Rate
 from blurnet.zoo.models import models_root
-from blurnet.zoo.spec import DefenseSpec
 from tests.evaluation.sample_report import FLAG, record, sample_report, universal, victim_pictures
 
 SHIPPED = sorted(models_root().glob("*/report.json"))
@@ -196,13 +195,3 @@ def test_a_damaged_part_is_named(change, message):
     with pytest.raises(ValueError, match=message):
         Report.from_json(json.dumps(data | change))
     assert SanityRow("x", 7, []) in sample_report(sanity=[SanityRow("x", 7, [])]).sanity
-
-
-def test_notes_say_which_gradient_and_which_defenses():
-    assert AdaptivePart.of(True, []).note.startswith("The model has no input transformation")
-    assert "surrogate" in AdaptivePart.of(True, ["LGS()"]).note
-    assert AdaptivePart.of(False, ["LGS()"]).note.startswith("NOT adaptive")
-    assert DefensesPart.of([], []).note == "Defenses: none."
-    both = DefensesPart.of([DefenseSpec("total_variation", after="relu1")], [DefenseSpec("lgs")])
-    said = "lgs in front, added for this evaluation; then total_variation after relu1, of the model itself"
-    assert both.note == f"Defenses: {said}."
