@@ -42,24 +42,6 @@ class Attack(ABC):
         with prepared(model, images, labels) as (x, y):
             return self.run(model, x, y).detach()
 
-    universal = False  # TEMPORARY bridge
-
-    def record(self, model, images, labels, *, clean=None):  # type: ignore  # TEMPORARY bridge
-        from blurnet.attacks.record import Detailed, Record
-
-        if isinstance(self, Detailed):
-            return self.detailed(model, images, labels)
-        seen = 0
-
-        def counted(x):  # type: ignore
-            nonlocal seen
-            seen += len(x)
-            return model(x)
-
-        adv = self(counted, images, labels)
-        calls = torch.full_like(labels, -(-seen // len(images)))
-        return Record(adv, torch.zeros_like(labels), calls, labels.new_full((len(labels), 4), -1))
-
     @abstractmethod
     def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
         """The attack itself, on checked input, with gradients enabled and the model in evaluation mode."""

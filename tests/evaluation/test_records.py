@@ -20,7 +20,7 @@ def test_dissimilarity_of_the_same_image_is_zero():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match="'adversarial', 'clean'.*got 'l2'"):
+    with pytest.raises(ValueError, match=r"'adversarial', 'clean'.*got 'l2'"):
         dissimilarity(torch.ones(1, 3, 2, 2), torch.ones(1, 3, 2, 2), "l2")
     with pytest.raises(ValueError, match="shapes differ"):
         dissimilarity(torch.ones(1, 3, 2, 2), torch.ones(2, 3, 2, 2))

@@ -244,7 +244,7 @@ def test_what_the_threat_does_not_allow_raises(tmp_path, threat, good):
     pool = labelled(tiny_net())
     run(evaluation(tmp_path, [Job("good", good, pool, threat)]))
     cheat = evaluation(tmp_path, [Job("cheat", Cheat(), pool, threat)])
-    with pytest.raises(ValueError, match="cheat, from image 0 of labelled: the attack changed more than .* 0, 1 of"):
+    with pytest.raises(ValueError, match=r"cheat, from image 0 of labelled: the attack changed more than .* 0, 1 of"):
         run(cheat)
 
 
