@@ -72,7 +72,7 @@ def attacked(setup: Setup, net: nn.Module, column: str, images: Tensor, labels: 
         where = {"mask": place.masks(images)} if options.place == "border" else {"area": AREA}
         more = {} if net is setup.net else {"source": setup.net, "views": (identity_bpda(net),)}
         suite = AutoPatch(**where, budget=options.budget, seed=options.seed, **more)  # type: ignore[arg-type]
-        record = suite.detailed(adaptive(net), images, labels)
+        record = suite.record(adaptive(net), images, labels)
         adversarial = record.adversarial
         stages = [suite.stage_names[stage] if stage >= 0 else "standing" for stage in record.stage.tolist()]
     else:

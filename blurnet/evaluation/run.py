@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from blurnet.attacks.base import Attack
+from blurnet.attacks.base import STANDING, WRONG, Attack, Record
 from blurnet.attacks.engine.losses import margin
-from blurnet.attacks.record import STANDING, WRONG, Record
 from blurnet.checks import check_logits
 from blurnet.data.sampler import UnpaddedDistributedSampler
 from blurnet.evaluation.identity import fingerprint, identity, modules_of

@@ -11,6 +11,7 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
 from blurnet.data.seeds import seed_from
+from blurnet.files import replacing
 
 MONITOR = "val/accuracy"
 
@@ -66,12 +67,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write the checkpoint to ``path``; OSError where the disk does not take it."""
         place = Path(path)
         place.parent.mkdir(parents=True, exist_ok=True)
-        part = place.with_name(place.name + ".part")
-        with part.open("wb") as file:
+        for cut_short in place.parent.glob(f".{place.name}.*"):  # what kills have left
+            cut_short.unlink()
+        with replacing(place) as file:
             torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(place)
 
 
 def best_and_last(folder: Path) -> list[ModelCheckpoint]:

@@ -1,4 +1,4 @@
-"""The defender's own regulariser in the attacker's objective: noise that the defense has no reason to suspect."""
+"""The defender's own regulariser in the attacker's objective: noise that the defense takes for nothing unusual."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model
-from blurnet.attacks.engine.ascent import PenaltyTerm
-from blurnet.attacks.engine.settings import replace_inside, show
+from blurnet.attacks.base import Attack, Problem, Record
+from blurnet.attacks.engine.settings import replace_inside
+from blurnet.attacks.patch.masked import PenaltyTerm
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class WithPenalty(Attack):
     """A masked attack that maximises its objective less ``weight`` times a penalty of the picture.
 
@@ -36,14 +36,17 @@ class WithPenalty(Attack):
     weight: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._inside()
 
-    def __repr__(self) -> str:
-        return show(self)
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Those of the attack inside."""
+        return self.attack.stage_names
 
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, 3, H, W); see the class."""
-        return self._inside().run(model, images, labels)
+    def search(self, problem: Problem) -> Record:
+        """The record of the attack inside."""
+        return self._inside().search(problem)
 
     def _inside(self) -> Attack:
         return replace_inside(self.attack, penalty=self.penalty, weight=self.weight)

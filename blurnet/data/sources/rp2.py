@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from blurnet.checks import check_folder
 from blurnet.data.images import read_image
 from blurnet.data.labels import LISA_CLASSES, label_names
 from blurnet.data.sources.tf_checkpoint import read_tf_checkpoint
+from blurnet.files import read_safetensors
 
 MaskName = Literal["stickers", "octagon"]
 RunName = Literal["stickers", "poster"]
@@ -124,7 +123,7 @@ def published_noise(root: str | Path, run: RunName = "stickers") -> Tensor:
     folder = rp2_folder(root)
     converted = folder / "published_noise.safetensors"
     if converted.is_file():
-        return _named(_load(converted), f"noise_{run}", converted)
+        return _named(read_safetensors(converted), f"noise_{run}", converted)
     index = _checkpoint(folder, run)
     return _named(read_tf_checkpoint(index), "noise", index).permute(2, 0, 1).contiguous()
 
@@ -138,7 +137,7 @@ def authors_weights(root: str | Path) -> dict[str, Tensor]:
     folder = rp2_folder(root)
     converted = folder / "lisa_cnn.safetensors"
     if converted.is_file():
-        return _load(converted)
+        return read_safetensors(converted)
     return lisa_cnn_from_keras(read_tf_checkpoint(_checkpoint(folder, "stickers")))
 
 
@@ -185,13 +184,6 @@ def _named(tensors: dict[str, Tensor], name: str, path: Path) -> Tensor:
     if name not in tensors:
         raise ValueError(f"{path}: no tensor {name!r}; there is {sorted(tensors)}")
     return tensors[name]
-
-
-def _load(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: truncated or damaged safetensors file: {error}") from error
 
 
 def _lines(path: Path) -> list[str]:
