@@ -73,7 +73,7 @@ def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls, include_extras=True)
 
 
-def check_fields(value: Any, owner: str = "") -> None:
+def check_fields(value: Any, owner: str = "", *, option: bool = False) -> None:
     """Hold every field of a dataclass against its annotation; call it in ``__post_init__``.
 
     Looked at are numbers, text, ``Literal``, ``Annotated`` with :class:`Bounds`, unions, tuples and classes; a
@@ -82,6 +82,7 @@ def check_fields(value: Any, owner: str = "") -> None:
     Args:
         value: the dataclass instance.
         owner: how messages call it; its class where left out.
+        option: call a field by its option on a command line, "--image-steps", without an owner.
 
     Raises:
         ValueError: not one of the choices, or out of range. TypeError: of another type. The message begins with
@@ -89,7 +90,8 @@ def check_fields(value: Any, owner: str = "") -> None:
     """
     hints = _hints(type(value))  # type: ignore[arg-type, unused-ignore]
     for field in dataclasses.fields(value):
-        _check(getattr(value, field.name), hints[field.name], f"{owner or type(value).__name__} {field.name}")
+        name = f"--{field.name.replace('_', '-')}" if option else f"{owner or type(value).__name__} {field.name}"
+        _check(getattr(value, field.name), hints[field.name], name)
 
 
 def _check(value: Any, hint: Any, what: str) -> None:

@@ -202,7 +202,7 @@ def test_attacks_inside_the_mask_of_the_victims(model, tmp_path):
         (["--eps", "nan"], "--eps: expected a number"),
         (["--attacks", "lavan,pdg"], "unknown 'pdg'; there are: rp2, autopatch, lavan"),
         (["--attacks", "lavan:lr=high"], "lavan: lr: expected float, got 'high'"),
-        (["--attacks", "lavan:size=3"], "lavan has no 'size'; it has steps, lr"),
+        (["--attacks", "lavan:size=3"], "lavan has no 'size'; it has target, steps, lr"),
         (["--on", "data"], "--on data: name the data with --data"),
         (["--curve-areas", "a"], "--curve-areas: expected numbers with commas, got 'a'"),
         (["--curve-areas", "2"], "got 2.0"),
@@ -350,7 +350,7 @@ def test_an_option_is_said_once(tmp_path):
     config = config_of(made.parse_args(["--model", "a", "--out", "b", "--shout", "loud"]), Toy)
     assert config == Toy(model="a", out="b", shout="loud", rp2=config.rp2)
     assert config.to_dict()["shout"] == "loud"  # what the report's settings are
-    with pytest.raises(ValueError, match="Toy shout: expected one of"):
+    with pytest.raises(ValueError, match="--shout: expected one of"):
         Toy(model="a", out="b", shout="still")
 
 
@@ -358,10 +358,9 @@ def test_the_data_comes_at_the_models_size(model, tmp_path, no_pictures):
     """A folder's images are 224 pixels by default; a net for 32 is shown 32."""
     names = label_names(18)
     for name in names:
-        (tmp_path / "photos" / "test" / name).mkdir(parents=True)
-        (tmp_path / "photos" / "train" / name).mkdir(parents=True)
-        Image.new("RGB", (60, 40), (200, 10, 10)).save(tmp_path / "photos" / "test" / name / "a.png")
-        Image.new("RGB", (60, 40), (200, 10, 10)).save(tmp_path / "photos" / "train" / name / "a.png")
+        for split in ("train", "val", "test"):
+            (tmp_path / "photos" / split / name).mkdir(parents=True)
+            Image.new("RGB", (60, 40), (200, 10, 10)).save(tmp_path / "photos" / split / name / "a.png")
     folder = f"folder:{tmp_path / 'photos'}"
     sorted_model = save(tmp_path / "sorted", classes=sorted(names))
     command = single(

@@ -5,11 +5,11 @@ import safetensors.torch
 import torch
 
 from blurnet.evaluation.noise import read_noise
-from tests.evaluation.tiny_subject import MASK, tiny_victims
+from tests.evaluation.tiny_subject import MASK, victim_pool
 
 
 def test_a_file_of_noise(tmp_path):
-    path, (images, labels) = tmp_path / "n.safetensors", tiny_victims().read(range(7))
+    path, (images, labels) = tmp_path / "n.safetensors", victim_pool().read(range(7))
     safetensors.torch.save_file({"noise_a": torch.zeros(3, 24, 24), "noise_b": torch.ones(3, 24, 24)}, path)
     with pytest.raises(ValueError, match="holds noise_a, noise_b"):
         read_noise(str(path), 1, MASK)

@@ -5,11 +5,11 @@ from blurnet.attacks.engine.views import Resize, Rotation
 from blurnet.data.images import ImageTensors
 from blurnet.evaluation.images import Pool
 from blurnet.evaluation.plan import make_trainer, parse_eot, parse_targets
-from tests.evaluation.tiny_subject import tiny_victims
+from tests.evaluation.tiny_subject import victim_pool
 
 
 def test_targets():
-    victims = tiny_victims()
+    victims = victim_pool()
     assert parse_targets("all", victims) == (0, 1, 3, 4, 5)
     assert parse_targets("untargeted", victims) == (None,)
     assert parse_targets("5,0", victims) == (5, 0)

@@ -33,8 +33,8 @@ from tests.evaluation.tiny_subject import (
     shared_jobs,
     tiny_net,
     tiny_pool,
-    tiny_victims,
     trainer,
+    victim_pool,
 )
 
 pytestmark = [pytest.mark.filterwarnings(text) for text in LIGHTNING]
@@ -67,7 +67,7 @@ def test_numbers_are_those_of_a_direct_loop(tmp_path):
 
 
 def test_a_shared_noise_gives_the_numbers_of_a_direct_loop(tmp_path):
-    net, victims, jobs = tiny_net(), tiny_victims(), shared_jobs()
+    net, victims, jobs = tiny_net(), victim_pool(), shared_jobs()
     found = run(evaluation(tmp_path, jobs, net, chunk=2))
     images, labels = victims.read(range(7))
     before = net(images).argmax(1)
@@ -118,7 +118,7 @@ def test_the_clean_answers_serve_the_attack(tmp_path):
     net = tiny_net()
     net.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs[0]))
     pool = labelled(tiny_net())
-    module = evaluation(tmp_path, blot_jobs(pool)[:1], net)
+    module = evaluation(tmp_path, [Job("blot", Blot(seed=99), pool, SquarePatch(0.25))], net)
     seen.clear()
     run(module)
     images, _ = pool.read(range(len(pool)))
@@ -174,7 +174,7 @@ def test_other_settings_do_not_reuse_work(tmp_path):
     shared = [
         evaluation(tmp_path, shared_jobs()),
         evaluation(tmp_path, shared_jobs(), tiny_net(1)),
-        evaluation(tmp_path, shared_jobs(victims=tiny_victims(6))),
+        evaluation(tmp_path, shared_jobs(victims=victim_pool(6))),
         evaluation(tmp_path, shared_jobs(steps=6)),
         evaluation(tmp_path, shared_jobs(), chunk=3),
         evaluation(tmp_path, shared_jobs(source=tiny_net(1))),
@@ -194,7 +194,7 @@ def test_work_of_other_images_is_refused(tmp_path):
 
 
 def test_transfer_is_the_sources_attack_on_this_net(tmp_path):
-    source, net, (images, labels) = tiny_net(3), tiny_net(), tiny_victims().read(range(7))
+    source, net, (images, labels) = tiny_net(3), tiny_net(), victim_pool().read(range(7))
     jobs = shared_jobs((0, 4), source=source)
     found = run(evaluation(tmp_path, jobs, net))
     adversarial = jobs[0].attack.against(source, images, labels, (0, 4)).adversarial

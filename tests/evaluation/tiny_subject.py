@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from blurnet.attacks.base import Attack, Record
 from blurnet.attacks.universal.rp2 import RP2
 from blurnet.data.images import ImageTensors
+from blurnet.data.sources.victims import Victims
 from blurnet.evaluation.images import Pool
 from blurnet.evaluation.jobs import Job, Point, universal_jobs
 from blurnet.evaluation.run import Evaluation
@@ -32,16 +33,22 @@ def tiny_net(seed: int = 0) -> nn.Module:
     return net.eval()
 
 
-def tiny_victims(n: int = 7) -> Pool:
-    """Images of class c, all in one shard."""
+def tiny_victims(n: int = 7) -> Victims:
+    """Images of class c."""
     images = torch.rand(n, 3, 12, 12, generator=torch.Generator().manual_seed(1))
-    return Pool(ImageTensors(images, torch.full((n,), 2), CLASSES), CLASSES, "tiny victims", shard=n)
+    return Victims(images, torch.full((n,), 2), {"stickers": MASK}, CLASSES, "tiny")
+
+
+def victim_pool(n: int = 7) -> Pool:
+    """The same, all in one shard."""
+    victims = tiny_victims(n)
+    return Pool(ImageTensors(victims.images, victims.labels, CLASSES), CLASSES, "tiny victims", shard=n)
 
 
 def shared_jobs(targets=(0, 1, 3, 4, 5), victims: Pool | None = None, source=None, **settings) -> list[Job]:
     """RP2 against some targets."""
     attack = RP2(target=None, mask=MASK, **({"steps": 5, "lam": 0.002} | settings))
-    victims = victims or tiny_victims()
+    victims = victims or victim_pool()
     name = None if source is None else "other"
     return universal_jobs("rp2", attack, victims, InMask("stickers", MASK), targets, source, name)
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from blurnet.evaluation.flags import Flag, at_least, unlikely
 from torch import Tensor, nn
 
 from blurnet.attacks.ball.pgd import PGD
@@ -14,8 +13,9 @@ from blurnet.attacks.wrappers.model import EOT
 from blurnet.balls import Ball
 from blurnet.bpda import bpda
 from blurnet.data.sources.victims import load_victims
-from blurnet.evaluation import attack_checks, model_checks
+from blurnet.evaluation.sanity import attack_checks, model_checks
 from blurnet.evaluation.sanity.check import CHECKS, check
+from blurnet.evaluation.sanity.flags import Flag, at_least, unlikely
 from blurnet.evaluation.sanity.subject import Subject
 from blurnet.masks import Place
 from blurnet.modes import attacking
