@@ -21,6 +21,7 @@ from blurnet.layers.insert import insert_after, insert_before
 from blurnet.layers.lowpass import FixedLowPass, LearnedLowPass
 from blurnet.layers.penalties import Tikhonov, TotalVariation
 from blurnet.nets.gtsrb_cnn import GtsrbCNN
+from blurnet.nets.image_size import image_size
 from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.nets.vision import timm_net, torchvision_net
 from blurnet.strict import check_arguments
@@ -36,7 +37,7 @@ from blurnet.transforms.random_resize_pad import RandomResizePad
 from blurnet.transforms.total_variation import TotalVariationMin
 from blurnet.transforms.watermark.watermark import DigitalWatermark
 from blurnet.transforms.wavelet import Wavelet
-from blurnet.zoo.spec import DefenseSpec, ModelSpec
+from blurnet.zoo.spec import DefenseSpec, Fit, ModelSpec
 
 
 def _timm(
@@ -52,7 +53,7 @@ def _timm(
     return timm_net(name, classes, weights, **arguments)
 
 
-#: Nets of this package: constructors that take ``classes``, for 32 x 32 images.
+#: Nets of this package: constructors that take ``classes``; each states its ``image_size``.
 NETS: dict[str, Callable[..., nn.Module]] = {"lisa_cnn": LisaCNN, "gtsrb_cnn": GtsrbCNN}
 
 #: Nets of other libraries, named "torchvision/resnet18" or "timm/mobilenetv2_100".
@@ -194,7 +195,7 @@ def _shape(net: nn.Module, spec: ModelSpec, layer: str | None, *, of_input: bool
     handle, training = module.register_forward_hook(look), net.training
     try:
         with torch.no_grad():
-            net.eval()(torch.zeros(1, 3, *image_size(spec.net, net)))
+            net.eval()(torch.zeros(1, 3, *images_of(spec, net)[0]))
     finally:
         handle.remove()
         net.train(training)
@@ -203,14 +204,13 @@ def _shape(net: nn.Module, spec: ModelSpec, layer: str | None, *, of_input: bool
     return shapes[0]
 
 
-def image_size(name: str, net: nn.Module) -> tuple[int, int]:
-    """(H, W) in pixels that a net of the tables expects; library nets that state none get 224 x 224."""
-    if name in NETS:
-        return (32, 32)
-    inner = getattr(net, "net", None)
-    config = getattr(inner, "default_cfg", None) or {}
-    height, width = config.get("input_size", (3, 224, 224))[1:]
-    return int(height), int(width)
+def images_of(spec: ModelSpec, net: nn.Module) -> tuple[tuple[int, int], Fit]:
+    """(H, W) and fit of the images for a net that ``spec`` describes: what the spec states, else what is usual.
+
+    Usual is the size that the net states (224 x 224 where it states none), and "stretch" for the nets of this package,
+    which take signs, "crop" for others.
+    """
+    return spec.image_size or image_size(net) or (224, 224), spec.fit or ("stretch" if spec.net in NETS else "crop")
 
 
 def _free_name(name: str, taken: OrderedDict[str, nn.Module]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from blurnet.rates import Rate
 from blurnet.strict import from_dict, parse_json
 from blurnet.zoo.describe import describe_defenses
-from blurnet.zoo.spec import FORMAT, DefenseSpec, drop_format
+from blurnet.zoo.spec import FORMAT, DefenseSpec, Fit, drop_format
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,9 @@ class Card:
         evaluate_command: repeats the measurements. training_seconds: wall clock of the training.
         objective: what the training minimised, with its settings: "pgd(radius=0.0313725, steps=7)".
         published: figures to compare with. notes: what a user should know.
-        defenses, name, net, classes, parameters, sha256: filled in by ``save_model`` from what it writes. Cards of
-            earlier versions state no defenses; ``load_model`` takes them from the spec.
+        defenses, name, net, classes, parameters, sha256, image_size (H, W), fit: filled in by ``save_model`` from what
+            it writes. Cards of earlier versions state no defenses, size or fit;
+            ``load_model`` takes them from the spec.
     """
 
     title: str
@@ -115,6 +116,8 @@ class Card:
     classes: int = 0
     parameters: int = 0
     sha256: str = ""
+    image_size: tuple[int, int] | None = None
+    fit: Fit | None = None
 
     def to_json(self) -> str:
         """The text of card.json."""

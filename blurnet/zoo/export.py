@@ -28,8 +28,7 @@ from torch.export import Dim, ExportedProgram
 from blurnet import __version__
 from blurnet.checks import check_writable
 from blurnet.files import write_atomic
-from blurnet.nets.gtsrb_cnn import GtsrbCNN
-from blurnet.nets.lisa_cnn import LisaCNN
+from blurnet.nets.image_size import image_size
 from blurnet.transforms.base import Transform
 from blurnet.transforms.jpeg.jpeg import JPEG
 from blurnet.transforms.total_variation import TotalVariationMin
@@ -62,8 +61,8 @@ def export_program(
     Args:
         net: images in [0, 1] to logits, normalisation and defenses inside. It is left as it is.
         batch: images a call. None: any number.
-        size: of the images in pixels, (height, width) or one number. None: the net's own, where it is one of this
-            package or of timm, or from ``load_model``.
+        size: of the images in pixels, (height, width) or one number. None: the net's own, where it states one: those
+            of this package, of timm, and from ``load_model``.
         tolerance: how far the logits may be from the net's, as a share of the largest one (of 1 if that is smaller).
 
     Returns:
@@ -147,15 +146,8 @@ def _size(net: nn.Module, size: int | tuple[int, int] | None) -> tuple[int, int]
     """(H, W): what was asked for, or what the net says of itself."""
     if size is not None:
         return (size, size) if isinstance(size, int) else size
-    modules = list(net.modules())
-    if any(isinstance(module, LisaCNN | GtsrbCNN) for module in modules):
-        return (32, 32)
-    for module in modules:
-        if isinstance(config := getattr(module, "default_cfg", None), dict) and "input_size" in config:
-            height, width = config["input_size"][1:]
-            return int(height), int(width)
-    if hasattr(net, "spec"):
-        return (224, 224)  # a net of torchvision: the size of its ImageNet weights
+    if (own := image_size(net)) is not None:
+        return own
     raise ValueError(f"{type(net).__name__} does not say the size of its images: give size=(height, width) in pixels")
 
 
