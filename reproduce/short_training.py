@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from blurnet.attacks.base import Attack
 from blurnet.cli.shared import quiet
-from blurnet.data.module import LisaCropsData, SyntheticData
-from blurnet.data.sign_data import SignData
+from blurnet.data.module import LisaCropsData, SignData, SyntheticData
 from blurnet.evaluation.pool import Pool
 from blurnet.training.classifier import Classifier
 from blurnet.training.objectives.table import ObjectiveSpec

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from blurnet.attacks.universal.rp2 import RP2
 from blurnet.checks import check_writable
 from blurnet.data.images import ImageTensors
-from blurnet.data.module import get_data
-from blurnet.data.sign_data import SignData
+from blurnet.data.module import SignData, get_data
 from blurnet.data.sources.rp2 import printable_colours
 from blurnet.data.sources.victims import Victims, load_victims
 from blurnet.evaluation.attack_table import ATTACKS, Options, image_campaigns

@@ -15,7 +15,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from blurnet.checks import check_writable
 from blurnet.cli.shared import HelpText, one_line_errors, own_arguments, public_command, quiet
-from blurnet.data.sign_data import SignData
+from blurnet.data.module import SignData
 from blurnet.rates import Rate
 from blurnet.training.callbacks import AtomicCheckpointIO, StepSeed, best_and_last
 from blurnet.training.classifier import Classifier

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from blurnet.data.sampler import UnpaddedDistributedSampler
+from blurnet.data.loader import UnpaddedDistributedSampler
 from blurnet.evaluation.identity import identity, modules_of
 from blurnet.evaluation.judge import SingleAttack, judge, stages_of
 from blurnet.evaluation.pool import Pool

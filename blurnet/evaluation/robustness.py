@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from blurnet.checks import check_images, check_labels, check_logits
-from blurnet.data.sampler import UnpaddedDistributedSampler
+from blurnet.data.loader import UnpaddedDistributedSampler
 from blurnet.data.sources.victims import Victims
 from blurnet.evaluation.campaign import Campaign, Target, fingerprint
 from blurnet.evaluation.metrics import Accuracy

@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheck
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.trainer.states import TrainerFn
 
-from blurnet.data.seeds import seed_from
+from blurnet.data.loader import seed_from
 from blurnet.files import replacing
 
 MONITOR = "val/accuracy"

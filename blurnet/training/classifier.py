@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from blurnet.data.seeds import seed_from
+from blurnet.data.loader import seed_from
 from blurnet.layers.penalties import penalties
 from blurnet.training.guard import OverfittingGuard
 from blurnet.training.objectives.adversarial import FastTraining

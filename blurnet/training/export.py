@@ -5,8 +5,7 @@ from pathlib import Path
 
 import torch
 
-from blurnet.data.module import DATA
-from blurnet.data.sign_data import SignData
+from blurnet.data.module import DATA, SignData
 from blurnet.rates import Rate
 from blurnet.training.classifier import Classifier
 from blurnet.zoo.card import Card

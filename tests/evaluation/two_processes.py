@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch.utils.data import DataLoader
 
-from blurnet.data.sampler import UnpaddedDistributedSampler
+from blurnet.data.loader import UnpaddedDistributedSampler
 from blurnet.evaluation.robustness import Robustness
 from tests.evaluation.tiny_subject import clean_set, tiny_campaign, tiny_net, tiny_victims, trainer
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from blurnet.attacks.autopatch import AutoPatch
-from blurnet.data.seeds import seed_from
+from blurnet.data.loader import seed_from
 from blurnet.data.sources.victims import load_victims
 from blurnet.evaluation.choices import match_classes
 from blurnet.rates import Rate
