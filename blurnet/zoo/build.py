@@ -20,6 +20,7 @@ from blurnet.layers.denoise import FeatureDenoise
 from blurnet.layers.insert import insert_after, insert_before
 from blurnet.layers.lowpass import FixedLowPass, LearnedLowPass
 from blurnet.layers.penalties import Tikhonov, TotalVariation
+from blurnet.modes import resting
 from blurnet.nets.gtsrb_cnn import GtsrbCNN
 from blurnet.nets.image_size import image_size
 from blurnet.nets.lisa_cnn import LisaCNN
@@ -183,7 +184,7 @@ def _channels(defense: DefenseSpec, net: nn.Module, spec: ModelSpec) -> int:
 
 
 def _shape(net: nn.Module, spec: ModelSpec, layer: str | None, *, of_input: bool = False) -> tuple[int, ...]:
-    """Shape of what a layer (None: the whole net) gives or takes when one black image passes."""
+    """Shape of what a layer (None: the whole net) gives or takes when one black image passes; modes are kept."""
     shapes: list[tuple[int, ...]] = []
 
     def look(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -192,13 +193,12 @@ def _shape(net: nn.Module, spec: ModelSpec, layer: str | None, *, of_input: bool
             shapes.append(tuple(value.shape))
 
     module = net if layer is None else net.get_submodule(layer)
-    handle, training = module.register_forward_hook(look), net.training
+    handle = module.register_forward_hook(look)
     try:
-        with torch.no_grad():
-            net.eval()(torch.zeros(1, 3, *images_of(spec, net)[0]))
+        with resting(net):
+            net(torch.zeros(1, 3, *images_of(spec, net)[0]))
     finally:
         handle.remove()
-        net.train(training)
     if not shapes:
         raise ValueError(f"{spec.net}: layer {layer!r} passes no feature maps; give args: channels")
     return shapes[0]

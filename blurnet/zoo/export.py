@@ -7,8 +7,8 @@ a program, while its ONNX file, of thousands of operations, takes very long to w
 one is refused by name:
 
 - JPEG: its codec is a library outside of torch.
-- DigitalWatermark: it takes gradients of the net, and fills a region whose size hangs on the image.
-- TotalVariationMin: how many iterations it takes hangs on the image.
+- DigitalWatermark: it takes gradients of the net, and fills a region whose size depends on the image.
+- TotalVariationMin: how many iterations it takes depends on the image.
 - RandomResizePad, and TotalVariationMin with ``drop``: a file has no new random numbers for every call.
 
 Penalties (TotalVariation, Tikhonov, L-infinity) leave nothing in the file: they act while training only.
@@ -16,8 +16,7 @@ Penalties (TotalVariation, Tikhonov, L-infinity) leave nothing in the file: they
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from torch.export import Dim, ExportedProgram
 from blurnet import __version__
 from blurnet.checks import check_writable
 from blurnet.files import write_atomic
+from blurnet.modes import resting
 from blurnet.nets.image_size import image_size
 from blurnet.transforms.base import Transform
 from blurnet.transforms.jpeg.jpeg import JPEG
@@ -44,8 +44,8 @@ TOLERANCE = 1e-4
 #: Transformations that cannot leave Python, and why.
 REFUSED: dict[type[nn.Module], str] = {
     JPEG: "its codec is a library outside of torch",
-    DigitalWatermark: "it takes gradients of the net and fills a region whose size hangs on the image",
-    TotalVariationMin: "how many iterations it takes hangs on the image",
+    DigitalWatermark: "it takes gradients of the net and fills a region whose size depends on the image",
+    TotalVariationMin: "how many iterations it takes depends on the image",
 }
 
 
@@ -75,7 +75,7 @@ def export_program(
     net = getattr(net, "_orig_mod", net)
     _check(net, batch)
     height, width = _size(net, size)
-    with _resting(net):
+    with resting(net):
         program = _exported(net, batch, height, width)
         _compare("the exported program", program.module(), net, _trials(net, batch, height, width), tolerance)
     return program
@@ -119,7 +119,7 @@ def export_onnx(
     height, width = _size(net, size)
     onnx, runtime = _onnx_libraries()
     check_writable(file.absolute().parent, "folder of the ONNX file")
-    with _resting(net):
+    with resting(net):
         proto = _converted(_exported(net, batch, height, width), batch)
         _describe(proto, net)
         onnx.checker.check_model(proto, full_check=True)
@@ -153,19 +153,6 @@ def _size(net: nn.Module, size: int | tuple[int, int] | None) -> tuple[int, int]
 
 def _device(net: nn.Module) -> torch.device:
     return next((tensor.device for tensor in (*net.parameters(), *net.buffers())), torch.device("cpu"))
-
-
-@contextmanager
-def _resting(net: nn.Module) -> Iterator[None]:
-    """The net in evaluation mode and without gradients; its modes are put back."""
-    modes = {module: module.training for module in net.modules()}
-    net.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _exported(net: nn.Module, batch: int | None, height: int, width: int) -> ExportedProgram:

@@ -119,7 +119,7 @@ class FastTraining(Mixture):
     """Fast adversarial training: one step of more than the radius from a random start, projected.
 
     It can overfit to its own single step from one epoch to the next, after which a few steps of PGD break every
-    image. The guard (:class:`~blurnet.training.guard.OverfittingGuard`) watches for that.
+    image. The guard (:class:`~blurnet.training.callbacks.OverfittingGuard`) watches for that.
 
     Args:
         radius: of the L-infinity ball, in pixel units.

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from blurnet.layers.insert import insert_after
 from blurnet.layers.penalties import TotalVariation, penalties
+from blurnet.training.callbacks import robust_share
 from blurnet.training.classifier import Classifier
-from blurnet.training.guard import robust_share
 from blurnet.training.objectives.adversarial import TRADES, FastTraining, FGSMTraining, PGDTraining, divergence
 from blurnet.training.objectives.base import CleanLogitPairing, Natural, Objective
 from blurnet.training.objectives.inner import target_classes, uniform_start
