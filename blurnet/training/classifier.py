@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -19,7 +18,7 @@ from blurnet.training.objectives.table import ObjectiveSpec, make_objective
 from blurnet.training.optimizers import OptimizerName, ScheduleName, check_warmup, make_optimizer, make_schedule
 from blurnet.zoo.build import NETS, build
 from blurnet.zoo.models import model_folder
-from blurnet.zoo.spec import DefenseSpec, ModelSpec
+from blurnet.zoo.spec import DefenseSpec, ModelSpec, Plain
 
 Batch = tuple[Tensor, Tensor]
 
@@ -59,7 +58,7 @@ class Classifier(pl.LightningModule):
         self,
         classes: Sequence[str],
         net: str = "lisa_cnn",
-        net_args: dict[str, Any] | None = None,
+        net_args: dict[str, Plain] | None = None,
         defenses: list[DefenseSpec] | None = None,
         objective: ObjectiveSpec | None = None,
         weights: str | None = None,

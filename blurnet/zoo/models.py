@@ -73,7 +73,7 @@ def load_model(name: str | os.PathLike[str], device: torch.device | str = "cpu")
             together.
     """
     folder = model_folder(name)
-    card, spec = _read_card(folder), _read(folder, "spec.json", ModelSpec.from_json)
+    card, spec = read_card(folder), _read(folder, "spec.json", ModelSpec.from_json)
     if (card.net, card.classes) != (spec.net, len(spec.classes)):
         stated, built = f"{card.net} with {card.classes} classes", f"{spec.net} with {len(spec.classes)}"
         raise ValueError(f"{folder}: the card is of {stated}, the spec of {built}")
@@ -96,7 +96,7 @@ def save_model(
     *,
     spec: ModelSpec,
     card: Card,
-    report: dict[str, Any] | None = None,
+    report: str | None = None,
 ) -> Path:
     """Write a model's folder, whole or not at all, and return its path.
 
@@ -105,7 +105,7 @@ def save_model(
         folder: its last part becomes the model's name. A model that stands there is replaced.
         spec: how to build ``net``; size and fit of its images are filled in where it states none.
         card: what is known; name, net, classes, parameters, hash, size and fit are filled in here.
-        report: the report of its evaluation, as plain data.
+        report: the report of its evaluation, JSON text that becomes report.json as it is.
 
     Raises:
         FileExistsError: ``folder`` holds something else than a model. PermissionError, NotADirectoryError: it cannot
@@ -133,7 +133,7 @@ def save_model(
             fit=spec.fit,
         )
         write_atomic(new / "spec.json", spec.to_json())
-        _write_card(new, card, report)
+        write_card(new, card, report)
         load_model(new)  # what does not load is not worth keeping
         if target.exists():
             target.rename(scratch / "old")
@@ -159,8 +159,8 @@ def add_report(folder: str | os.PathLike[str], report: dict[str, Any], **changes
         ValueError: the report is about other weights, or ``folder`` holds no model.
     """
     place = model_folder(folder)
-    card = dataclasses.replace(_read_card(place).with_report(report), **changes)
-    _write_card(place, card, report)
+    card = dataclasses.replace(read_card(place).with_report(report), **changes)
+    write_card(place, card, json.dumps(report, indent=2, allow_nan=False) + "\n")
     return card
 
 
@@ -171,14 +171,15 @@ def add_held_out(folder: str | os.PathLike[str], report: dict[str, Any]) -> Card
         ValueError: the report is about other weights or has no such figures, or ``folder`` holds no model.
     """
     place = model_folder(folder)
-    card = _read_card(place).with_held_out(report)
-    _write_card(place, card, None)
+    card = read_card(place).with_held_out(report)
+    write_card(place, card)
     return card
 
 
-def _write_card(folder: Path, card: Card, report: dict[str, Any] | None) -> None:
+def write_card(folder: Path, card: Card, report: str | None = None) -> None:
+    """Write card.json and the README made from it, and before them report.json where its JSON text is given."""
     if report is not None:
-        write_atomic(folder / "report.json", json.dumps(report, indent=2, allow_nan=False) + "\n")
+        write_atomic(folder / "report.json", report)
     write_atomic(folder / "README.md", render_readme(card))
     write_atomic(folder / "card.json", card.to_json())
 
@@ -208,10 +209,11 @@ def _folders() -> dict[str, Path]:
 
 
 def _cards() -> dict[str, Card]:
-    return {name: _read_card(folder) for name, folder in _folders().items()}
+    return {name: read_card(folder) for name, folder in _folders().items()}
 
 
-def _read_card(folder: Path) -> Card:
+def read_card(folder: Path) -> Card:
+    """The card in a model's folder; ValueError where it is missing or says what a card cannot."""
     return _read(folder, "card.json", Card.from_json)
 
 
