@@ -43,6 +43,15 @@ def read_image(path: Path) -> Tensor:
         raise ValueError(f"{path}: not a readable image: {error}") from error
 
 
+def side(size: int | tuple[int, int]) -> int:
+    """The side in pixels of square images, from itself or (H, W); ValueError where they are not square."""
+    if isinstance(size, int):
+        return size
+    if len(size) != 2 or size[0] != size[1]:
+        raise ValueError(f"data: images are square here, got a size of {size}")
+    return size[0]
+
+
 def square(image: Tensor, size: int, fit: Fit = "stretch") -> Tensor:
     """Resize uint8 (3, H, W) to (3, size, size), antialiased bilinear, rounded to bytes.
 

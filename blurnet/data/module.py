@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 
 from blurnet.data.augment import augment
-from blurnet.data.images import Fit, ImageTensors, Items, Split
+from blurnet.data.images import Fit, ImageTensors, Items, Split, side
 from blurnet.data.labels import Outputs, label_names
 from blurnet.data.loader import Batch, BatchLoader, EpochShuffle, UnpaddedDistributedSampler, seed_from
 from blurnet.data.sources.base import Source
@@ -214,15 +214,7 @@ def get_data(
         form = f"{name}:ROOT, with the folder after the colon" if needs_root else name
         raise ValueError(f"write {form}; got {text!r}")
     if image_size is not None:
-        options["image_size"] = _side(image_size)
+        options["image_size"] = side(image_size)
     if fit is not None and make in (FolderData, CsvData):
         options["fit"] = fit
     return make(root, **options) if needs_root else make(**options)
-
-
-def _side(size: int | tuple[int, int]) -> int:
-    if isinstance(size, int):
-        return size
-    if len(size) != 2 or size[0] != size[1]:
-        raise ValueError(f"data: images are square here, got a size of {size}")
-    return size[0]

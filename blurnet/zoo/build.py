@@ -151,7 +151,7 @@ def build_net(spec: ModelSpec, weights: str | os.PathLike[str] | None = None) ->
     reserved = ("name", "classes", "weights")
     args = check_arguments(constructor, spec.net_args, f"net {spec.net!r}: net_args", given=reserved)
     count = len(spec.classes)
-    if weights is None or Path(weights).suffix:  # a file, of whatever kind: load_weights judges it
+    if weights is None or Path(weights).suffix:  # a file, of whatever kind: load_weights checks it
         net = constructor(name, count, **args) if library else constructor(count, **args)
         return net if weights is None else load_weights(net, weights)
     if not library:

@@ -77,7 +77,7 @@ def export_program(
     height, width = _size(net, size)
     with resting(net):
         program = _exported(net, batch, height, width)
-        _compare("the exported program", program.module(), net, _trials(net, batch, height, width), tolerance)
+        _compare("the exported program", program.module(), net, _test_images(net, batch, height, width), tolerance)
     return program
 
 
@@ -124,7 +124,7 @@ def export_onnx(
         _describe(proto, net)
         onnx.checker.check_model(proto, full_check=True)
         content: bytes = proto.SerializeToString()
-        _compare("ONNX Runtime", _session(runtime, content), net, _trials(net, batch, height, width), tolerance)
+        _compare("ONNX Runtime", _session(runtime, content), net, _test_images(net, batch, height, width), tolerance)
     write_atomic(file, content)
     return file
 
@@ -213,7 +213,7 @@ def _session(runtime: Any, content: bytes) -> Callable[[Tensor], Tensor]:
     return lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
 
 
-def _trials(net: nn.Module, batch: int | None, height: int, width: int) -> list[Tensor]:
+def _test_images(net: nn.Module, batch: int | None, height: int, width: int) -> list[Tensor]:
     """Six images in batches: noise, smooth shapes with noise in a corner, one value; so that gates open and close."""
     draw = torch.Generator().manual_seed(0)
     images = torch.rand(6, 3, height, width, generator=draw)
