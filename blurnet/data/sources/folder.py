@@ -8,8 +8,8 @@ from typing import Literal
 
 from blurnet.checks import check_folder, one_of
 from blurnet.data.images import SPLITS, Fit, ImageFiles, Items
+from blurnet.data.sources._tables import check_files, read_table
 from blurnet.data.sources.base import Source
-from blurnet.data.tables import check_files, read_table
 from blurnet.data.tracks import split_by_track
 from blurnet.strict import Count
 

@@ -10,8 +10,8 @@ from torchvision.datasets import GTSRB
 from blurnet.checks import check_folder, one_of
 from blurnet.data.images import SPLITS, Box, ImageFiles, ImageTensors, Split
 from blurnet.data.labels import GTSRB_CLASSES
+from blurnet.data.sources._tables import check_files, read_table
 from blurnet.data.sources.base import Source
-from blurnet.data.tables import check_files, read_table
 from blurnet.data.tracks import split_by_track
 
 COLUMNS = ("Filename", "Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2")

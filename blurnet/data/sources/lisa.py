@@ -7,8 +7,8 @@ from pathlib import Path
 from blurnet.checks import check_folder, one_of
 from blurnet.data.images import SPLITS, Box, ImageFiles, ImageTensors, Split
 from blurnet.data.labels import LISA_CLASSES, Outputs, label_names
+from blurnet.data.sources._tables import check_files, read_table
 from blurnet.data.sources.base import Source
-from blurnet.data.tables import check_files, read_table
 from blurnet.data.tracks import split_by_track
 
 CROP_COLUMNS = ("file", "class", "track")

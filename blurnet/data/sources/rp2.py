@@ -14,7 +14,7 @@ from torch import Tensor
 from blurnet.checks import check_folder, one_of
 from blurnet.data.images import read_image
 from blurnet.data.labels import LISA_CLASSES, label_names
-from blurnet.data.sources.tf_checkpoint import read_tf_checkpoint
+from blurnet.data.sources._tf_checkpoint import read_tf_checkpoint
 from blurnet.files import read_safetensors
 
 MaskName = Literal["stickers", "octagon"]

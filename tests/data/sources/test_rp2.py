@@ -7,6 +7,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from blurnet.data.labels import LISA_CLASSES, LISA_OUTPUTS_18
+from blurnet.data.sources._tf_checkpoint import read_tf_checkpoint
 from blurnet.data.sources.rp2 import (
     PUBLISHED_TARGET,
     RUNS,
@@ -19,7 +20,6 @@ from blurnet.data.sources.rp2 import (
     rp2_mask,
     victim_images,
 )
-from blurnet.data.sources.tf_checkpoint import read_tf_checkpoint
 from blurnet.data.sources.victims import load_victims
 from blurnet.masks import rp2_stickers
 from blurnet.nets.lisa_cnn import LisaCNN

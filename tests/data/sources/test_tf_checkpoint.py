@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from blurnet.data.sources.tf_checkpoint import MAGIC, masked_crc32c, read_tf_checkpoint
+from blurnet.data.sources._tf_checkpoint import MAGIC, masked_crc32c, read_tf_checkpoint
 
 DTYPES = {np.dtype("float32"): 1, np.dtype("float64"): 2, np.dtype("int32"): 3, np.dtype("int64"): 9}
 
