@@ -39,6 +39,8 @@ R_co = TypeVar("R_co", covariant=True)
 S = TypeVar("S")
 S_contra = TypeVar("S_contra", contravariant=True)
 
+_PLAIN = (bool, int, float, str, type(None))
+
 
 class Settings:
     """Base of frozen dataclasses of settings: each field is held against its annotation when one is made.
@@ -108,13 +110,18 @@ class takes(Generic[P, S]):  # noqa: N801  a decorator
         kind: Any = self.kind
         *leading, _ = inspect.signature(function).parameters.values()
         names, count = [parameter.name for parameter in leading], len(leading)
+        checked_once = functools.lru_cache(maxsize=64, typed=True)(kind)
+
+        def ready(*args: Any, **kwargs: Any) -> Any:
+            plain = all(isinstance(value, _PLAIN) for value in (*args, *kwargs.values()))
+            return (checked_once if plain and not torch.compiler.is_compiling() else kind)(*args, **kwargs)
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             if len(args) == count + 1 and not kwargs and isinstance(args[count], kind):
                 return function(*args)
             first = {name: kwargs.pop(name) for name in names[len(args) :] if name in kwargs}
-            return function(*args[:count], **first, settings=kind(*args[count:], **kwargs))
+            return function(*args[:count], **first, settings=ready(*args[count:], **kwargs))
 
         hints = hints_of(kind)
         fields = [

@@ -195,7 +195,7 @@ def _analysed(x: Tensor, filters: Filters, dim: int) -> tuple[Tensor, Tensor]:
     length, size = len(filters.dec_lo), x.shape[dim]
     count = (size + length - 1) // 2
     if length == 2:
-        # Products first, as PyWavelets: which details are exactly 0, and left out of the noise, hangs on the rounding.
+        # Products first, as PyWavelets: which details are exactly 0, and left out of the noise, depends on rounding.
         x = _scaled_even(x, filters.dec_lo[0], dim)
         first, second = _every_second(x, dim, 0, count), _every_second(x, dim, 1, count)
         return first + second, first - second

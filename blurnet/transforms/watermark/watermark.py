@@ -93,7 +93,7 @@ def salient_region(saliency: Tensor, settings: RegionSettings) -> Tensor:
 
 
 class DigitalWatermark(Transform):
-    """Blind or non-blind digital watermarking: inpaint a region that is suspected, or known, to be attacked.
+    """Blind or non-blind digital watermarking: inpaint a region that may be, or is known to be, attacked.
 
     Blind, the region is where the saliency of the net that follows crowds (:func:`salient_region`); non-blind, it is
     ``mask``. LGS's Table 1 and 2 are blind; its text gives the mask to the defense in Table 3, the caption does not.
