@@ -145,7 +145,7 @@ def test_not_adaptive_is_said(tmp_path, capsys):
         ("lgs:after=relu1", "defense 'lgs' takes images: leave out after and before"),
         ("jpeg:qality=3", "defense 'jpeg': args: unknown ['qality']; allowed are ['quality'"),
         ("jpeg:quality=high", "quality: expected int"),
-        ("jpeg:quality=900", "jpeg quality: expected an integer from 1 to 100, got 900"),
+        ("jpeg:quality=900", "JPEG quality: expected in [1, 100], got 900"),
         ("jpeg:quality", "expected name:argument=value, got 'quality'"),
     ],
 )
