@@ -81,13 +81,23 @@ class Rate:
         return f"n = {self.n:,}" + ("" if self.groups is None else f" in {self.groups:,} groups")
 
     @property
+    def percent(self) -> str:
+        """ "96.8 %"."""
+        return f"{self.value:.1f} %"
+
+    @property
+    def interval(self) -> str:
+        """ "95.5-97.8"."""
+        return f"{self.low:.1f}-{self.high:.1f}"
+
+    @property
     def short(self) -> str:
         """ "96.8 (95.5-97.8)", for cells."""
-        return f"{self.value:.1f} ({self.low:.1f}-{self.high:.1f})"
+        return f"{self.value:.1f} ({self.interval})"
 
     def __str__(self) -> str:
         """ "96.8 % [95.5, 97.8], n = 1,026"."""
-        return f"{self.value:.1f} % [{self.low:.1f}, {self.high:.1f}], {self.trials}"
+        return f"{self.percent} [{self.low:.1f}, {self.high:.1f}], {self.trials}"
 
 
 def _percent(share: float) -> float:

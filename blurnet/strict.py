@@ -13,11 +13,17 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, NoReturn, TypeAlias, TypeVar, Union, get_args, get_origin
 
 from blurnet.checks import one_of
 
 T = TypeVar("T")
+
+#: What JSON holds: None, bool, int, finite float, str, and lists and string-keyed dicts of these.
+JSON: TypeAlias = Any
+
+#: ``field(metadata=NOT_STORED)``: belongs to the value, but is neither written to JSON nor read from it.
+NOT_STORED = types.MappingProxyType({"stored": False})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,13 +34,15 @@ class Bounds:
     low: float
     high: float = math.inf
     open: bool = False  #: whether ``low`` itself is left out
+    odd: bool = False  #: whether even numbers are left out
 
     def __repr__(self) -> str:
         return self.text
 
     def hold(self, value: float) -> bool:
         """Whether a number lies in the range; NaN and infinities lie in none."""
-        return (value > self.low if self.open else value >= self.low) and value <= self.high and math.isfinite(value)
+        above = value > self.low if self.open else value >= self.low
+        return above and value <= self.high and math.isfinite(value) and not (self.odd and value % 2 == 0)
 
 
 def at_least(low: float) -> Bounds:
@@ -54,6 +62,8 @@ def between(low: float, high: float) -> Bounds:
 
 Count = Annotated[int, at_least(1)]
 Steps = Annotated[int, at_least(0)]
+#: The side of a window that has a middle.
+Odd = Annotated[int, Bounds("a positive odd integer", 1, odd=True)]
 Positive = Annotated[float, above(0)]
 NotNegative = Annotated[float, at_least(0)]
 #: A share of something that is there, in (0, 1].
@@ -63,11 +73,12 @@ Fraction = Annotated[float, between(0, 1)]
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+def hints_of(cls: type) -> dict[str, Any]:
+    """The annotations of a class by name, with their ranges."""
     return typing.get_type_hints(cls, include_extras=True)
 
 
-def check_fields(value: Any, owner: str = "") -> None:
+def check_fields(value: Any, owner: str = "", *, option: bool = False) -> None:
     """Hold every field of a dataclass against its annotation; call it in ``__post_init__``.
 
     Looked at are numbers, text, ``Literal``, ``Annotated`` with :class:`Bounds`, unions, tuples and classes; a
@@ -76,14 +87,16 @@ def check_fields(value: Any, owner: str = "") -> None:
     Args:
         value: the dataclass instance.
         owner: how messages call it; its class where left out.
+        option: call a field by its option on a command line, "--image-steps", without an owner.
 
     Raises:
         ValueError: not one of the choices, or out of range. TypeError: of another type. The message begins with
             ``owner`` and the field's name.
     """
-    hints = _hints(type(value))  # type: ignore[arg-type, unused-ignore]
+    hints = hints_of(type(value))  # type: ignore[arg-type, unused-ignore]
     for field in dataclasses.fields(value):
-        _check(getattr(value, field.name), hints[field.name], f"{owner or type(value).__name__} {field.name}")
+        name = f"--{field.name.replace('_', '-')}" if option else f"{owner or type(value).__name__} {field.name}"
+        _check(getattr(value, field.name), hints[field.name], name)
 
 
 def _check(value: Any, hint: Any, what: str) -> None:
@@ -137,10 +150,13 @@ def _name(hint: Any) -> str:
 
 
 def parse_json(text: str, where: str) -> Any:
-    """The JSON value in text; NaN, infinities and repeated keys, which JSON has not, raise ValueError."""
+    """The JSON value in text; NaN, infinities (1e999) and repeated keys, which JSON has not, raise ValueError."""
 
-    def refuse_constant(name: str) -> None:
+    def refuse_constant(name: str) -> NoReturn:
         raise ValueError(f"{where}: {name} is not JSON")
+
+    def finite(digits: str) -> float:
+        return float(digits) if math.isfinite(float(digits)) else refuse_constant(digits)
 
     def refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
@@ -149,16 +165,40 @@ def parse_json(text: str, where: str) -> Any:
         return dict(pairs)
 
     try:
-        return json.loads(text, parse_constant=refuse_constant, object_pairs_hook=refuse_repeats)
-    except json.JSONDecodeError as error:
+        return json.loads(text, parse_constant=refuse_constant, parse_float=finite, object_pairs_hook=refuse_repeats)
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{where}: not JSON ({error})") from error
 
 
+def plain(value: Any) -> JSON:
+    """A dataclass as what JSON holds: the inverse of :func:`from_dict`.
+
+    Fields are keys, in order, save those of :data:`NOT_STORED`; tuples become lists; a value with a method ``as_dict``
+    is what that gives.
+    """
+    if hasattr(value, "as_dict"):
+        return plain(value.as_dict())
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value) if _stored(f)}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def from_dict(cls: type[T], data: Any, where: str) -> T:
-    """An instance of the dataclass cls from a mapping of its fields; `where` starts every error message."""
+    """An instance of the dataclass cls from a mapping of its fields; `where` starts every error message.
+
+    Fields of :data:`NOT_STORED` keep their defaults.
+    """
+    left_out = [field.name for field in dataclasses.fields(cls) if not _stored(field)]  # type: ignore[arg-type]
     if not isinstance(data, dict):
-        raise TypeError(f"{where}: expected an object with the keys {_names(cls)}, got {data!r}")
-    return cls(**check_arguments(cls, data, where))
+        allowed = [name for name in inspect.signature(cls).parameters if name not in left_out]
+        raise TypeError(f"{where}: expected an object with the keys {allowed}, got {data!r}")
+    return cls(**check_arguments(cls, data, where, given=left_out))
+
+
+def _stored(field: "dataclasses.Field[Any]") -> bool:
+    return field.init and bool(field.metadata.get("stored", True))
 
 
 def check_arguments(
@@ -238,5 +278,42 @@ def _coerce_container(value: Any, origin: type, args: tuple[Any, ...], where: st
     return origin(coerce(v, h, f"{where}[{i}]") for i, (v, h) in enumerate(zip(value, hints, strict=True)))
 
 
-def _names(cls: type) -> list[str]:
-    return list(inspect.signature(cls).parameters)
+def is_plain(hint: Any) -> bool:
+    """Whether a text can give a value of this type: numbers, text, bool, None, choices, and unions of them."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return is_plain(args[0])
+    if origin in (Union, types.UnionType):
+        return any(is_plain(arg) for arg in args if arg is not type(None))
+    return origin is Literal or hint in (int, float, str, bool)
+
+
+def parse_call(text: str, where: str) -> tuple[str, dict[str, Any]]:
+    """A name with its arguments as one writes them on a command line: "jpeg:quality=30" -> ("jpeg", {"quality": 30}).
+
+    Numbers, true, false and null are read as such, everything else as text.
+
+    Raises:
+        ValueError: no name, an argument without "=", or one given twice; ``where`` starts the message.
+    """
+    name, *settings = text.split(":")
+    if not name:
+        raise ValueError(f"{where}: an empty name in {text!r}")
+    args: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not (key and equals and value):
+            raise ValueError(f"{where} {text!r}: expected name:argument=value, got {setting!r}")
+        if key in args:
+            raise ValueError(f"{where} {text!r}: {key!r} is given twice")
+        args[key] = _plain_value(value)
+    return name, args
+
+
+def _plain_value(text: str) -> Any:
+    """A JSON number or constant as such, else the text."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if value is None or isinstance(value, bool | int | float) else text

@@ -8,10 +8,10 @@ It is ``evaluate.py`` with few of its options; the report has the headline, pict
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from blurnet.cli import evaluate_main
+from blurnet.evaluation.report import read_report
 
 
 def main() -> None:
@@ -31,13 +31,13 @@ def main() -> None:
     command += ["--defenses", arguments.defenses] if arguments.defenses else []
     status = evaluate_main(command)
 
-    report = json.loads((arguments.out / "report.json").read_text())
-    robust = report["per_image"]["robust"]
-    print(f"\nright before any attack   {report['clean']['accuracy']['value']:5.1f} %   on the whole test split")
-    for attack in report["per_image"]["attacks"]:
-        print(f"right under {attack['name']:13} {attack['robust']['value']:5.1f} %   {attack['threat']}")
-    interval = f"{robust['low']:.1f}-{robust['high']:.1f}, n = {robust['n']}"
-    print(f"right under all of them   {robust['value']:5.1f} %   ({interval})")
+    report = read_report(arguments.out)
+    print(f"\ncorrect before any attack   {report.clean.percent:>7}   on the whole test split")
+    for attack in report.per_image.attacks:
+        print(f"correct under {attack.name:13} {attack.robust.percent:>7}   {attack.threat}")
+    print(
+        f"correct under all of them   {report.robust.percent:>7}   ({report.robust.interval}, {report.robust.trials})"
+    )
     print(f"\nOpen {arguments.out / 'report.html'}" + ("; it has flags to read first" if status else ""))
 
 

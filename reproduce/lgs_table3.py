@@ -155,13 +155,13 @@ def verdict(rows: list[dict[str, Any]]) -> str:
     worst = None if row is None else row["_worst"]
     if row is None or worst is None:
         return f"LGS's published {published:g} % was not tested: its row was left out, or no photo is right."
-    answer = "survives" if 100 * worst.high <= published else "is neither refuted nor confirmed"
-    answer = "does not survive" if 100 * worst.low > published else answer
+    answer = "survives" if worst.high <= published else "is neither refuted nor confirmed"
+    answer = "does not survive" if worst.low > published else answer
     rates = row["measured"]["any wrong answer"]
     each = ", ".join(f"{column} {rates[column]['value']:.1f} %" for column in COLUMNS)
     return (
         f"LGS's published {published:g} % {answer}: attackers who know it fool {worst.value:.1f} % "
-        f"[{100 * worst.low:.0f}, {100 * worst.high:.0f}] of {worst.n} photos ({each})."
+        f"[{100 * worst.low:.0f}, {worst.high:.0f}] of {worst.n} photos ({each})."
     )
 
 

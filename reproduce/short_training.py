@@ -15,14 +15,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from blurnet.evaluation.pool import Pool
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from blurnet.attacks.base import Attack
 from blurnet.cli.shared import quiet
-from blurnet.data.module import LisaCropsData, SyntheticData
-from blurnet.data.sign_data import SignData
-from blurnet.evaluation.pool import Pool
+from blurnet.data.module import LisaCropsData, SignData, SyntheticData
 from blurnet.training.classifier import Classifier
 from blurnet.training.objectives.table import ObjectiveSpec
 from blurnet.zoo.build import build

@@ -2,26 +2,12 @@
 
 import shlex
 import sys
-import warnings
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from jsonargparse import DefaultHelpFormatter
-
-# Said on every run and nothing a user can act on.
-NOISE = (
-    "does not have many workers",  # the data is in memory or small
-    "not supported by the model summary",  # half precision: only its estimate of the size is off
-    "is smaller than the logging interval",  # epochs are logged, not steps
-    "GPU available but not used",
-    "treespec, LeafSpec",  # Lightning 2.6 on torch 2.15
-    "JsonargparseDeprecationWarning",  # Lightning 2.6 on jsonargparse 4.53
-    "instantiate_classes",
-    "exists and is not empty",  # resuming
-    "callbacks used to create the checkpoint",  # testing needs none of them
-)
 
 
 class HelpText(RawDescriptionHelpFormatter, DefaultHelpFormatter):
@@ -37,15 +23,6 @@ def own_arguments(arguments: list[str]) -> Iterator[None]:
         yield
     finally:
         sys.argv = before
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Leave out the warnings that nobody can act on."""
-    with warnings.catch_warnings():
-        for message in NOISE:
-            warnings.filterwarnings("ignore", f"(?s).*{message}")
-        yield
 
 
 @contextmanager

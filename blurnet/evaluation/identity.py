@@ -8,8 +8,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from blurnet.evaluation.campaign import fingerprint, tensor_bytes
-
 
 def identity(*values: Any) -> str:
     """Hex digest of values: tensors and modules by content, dataclasses by their fields, the rest by repr."""
@@ -47,3 +45,18 @@ def _inside(value: Any) -> list[Any]:
     if isinstance(value, dict):
         return [item for pair in value.items() for item in pair]
     return list(value) if isinstance(value, tuple | list) else []
+
+
+def fingerprint(net: nn.Module) -> str:
+    """Hex digest of a module's structure and weights (constants outside the state dict show in its repr)."""
+    digest = hashlib.sha256(repr(net).encode())
+    for key, value in net.state_dict().items():
+        digest.update(key.encode())
+        digest.update(tensor_bytes(value))
+    return digest.hexdigest()
+
+
+def tensor_bytes(tensor: Tensor) -> bytes:
+    """Kind, shape and values of a tensor, for hashing."""
+    data = tensor.detach().cpu().contiguous()
+    return f"{data.dtype}{tuple(data.shape)}".encode() + data.flatten().view(-1).numpy().tobytes()

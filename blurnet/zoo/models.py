@@ -6,13 +6,12 @@ has been evaluated, report.json.
 
 import dataclasses
 import difflib
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -20,7 +19,7 @@ from torch import nn
 from blurnet.checks import check_writable
 from blurnet.files import load_weights, save_weights, write_atomic
 from blurnet.nets.vision import count_parameters
-from blurnet.zoo.build import build
+from blurnet.zoo.build import build, images_of
 from blurnet.zoo.card import Card
 from blurnet.zoo.describe import describe_defenses
 from blurnet.zoo.hub import MODEL_FILES, PREFIX, hub_folder
@@ -65,14 +64,15 @@ def load_model(name: str | os.PathLike[str], device: torch.device | str = "cpu")
 
     Returns:
         A module in eval mode: RGB images (N, 3, H, W) in [0, 1] to logits (N, classes). It has ``.classes``, the
-        class names in output order, ``.card`` (:class:`blurnet.zoo.card.Card`) and ``.spec``.
+        class names in output order, ``.image_size``, (H, W) in pixels of the images it was trained on, ``.fit``, how
+        others are brought to that size ("stretch" or "crop"), ``.card`` (:class:`blurnet.zoo.card.Card`) and ``.spec``.
 
     Raises:
         ValueError: no such model (lists what exists), or files that are damaged, incomplete or do not belong
             together.
     """
     folder = model_folder(name)
-    card, spec = _read_card(folder), _read(folder, "spec.json", ModelSpec.from_json)
+    card, spec = read_card(folder), _read(folder, "spec.json", ModelSpec.from_json)
     if (card.net, card.classes) != (spec.net, len(spec.classes)):
         stated, built = f"{card.net} with {card.classes} classes", f"{spec.net} with {len(spec.classes)}"
         raise ValueError(f"{folder}: the card is of {stated}, the spec of {built}")
@@ -81,9 +81,11 @@ def load_model(name: str | os.PathLike[str], device: torch.device | str = "cpu")
     if card.defenses not in (None, spec.defenses):
         stated, built = describe_defenses(card.defenses or []), describe_defenses(spec.defenses)
         raise ValueError(f"{folder}: the card is of a model with the defenses {stated}, the spec of {built}")
-    card = dataclasses.replace(card, defenses=spec.defenses)
+    size, fit = images_of(spec, net)
+    spec = spec.with_images(size, fit)
+    card = dataclasses.replace(card, defenses=spec.defenses, image_size=size, fit=fit)
     load_weights(net, folder / "model.safetensors", card.sha256)
-    vars(net).update(classes=tuple(spec.classes), card=card, spec=spec)
+    vars(net).update(classes=tuple(spec.classes), image_size=size, fit=fit, card=card, spec=spec)
     return net.eval().to(device)
 
 
@@ -93,16 +95,16 @@ def save_model(
     *,
     spec: ModelSpec,
     card: Card,
-    report: dict[str, Any] | None = None,
+    report: str | None = None,
 ) -> Path:
     """Write a model's folder, whole or not at all, and return its path.
 
     Args:
         net: the module that ``build(spec)`` describes, trained (a compiled one is unwrapped).
         folder: its last part becomes the model's name. A model that stands there is replaced.
-        spec: how to build ``net``.
-        card: what is known; name, net, classes, parameters and hash are filled in here.
-        report: the report of its evaluation, as plain data.
+        spec: how to build ``net``; size and fit of its images are filled in where it states none.
+        card: what is known; name, net, classes, parameters, hash, size and fit are filled in here.
+        report: the report of its evaluation, JSON text that becomes report.json as it is.
 
     Raises:
         FileExistsError: ``folder`` holds something else than a model. PermissionError, NotADirectoryError: it cannot
@@ -112,6 +114,7 @@ def save_model(
     _check_replaceable(target)
     check_writable(target.parent, "models folder")
     net = getattr(net, "_orig_mod", net)
+    spec = spec.with_images(*images_of(spec, net))
     scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     new = scratch / target.name
     try:
@@ -125,9 +128,11 @@ def save_model(
             classes=len(spec.classes),
             parameters=count_parameters(net),
             sha256=sha256,
+            image_size=spec.image_size,
+            fit=spec.fit,
         )
         write_atomic(new / "spec.json", spec.to_json())
-        _write_card(new, card, report)
+        write_card(new, card, report)
         load_model(new)  # what does not load is not worth keeping
         if target.exists():
             target.rename(scratch / "old")
@@ -141,38 +146,10 @@ def save_model(
     return target
 
 
-def add_report(folder: str | os.PathLike[str], report: dict[str, Any], **changes: Any) -> Card:
-    """Put an evaluation report into a model's folder; its card and README take over the figures.
-
-    Args:
-        folder: a model's folder.
-        report: the report of these very weights.
-        changes: other fields of the card to set, such as ``notes``.
-
-    Raises:
-        ValueError: the report is about other weights, or ``folder`` holds no model.
-    """
-    place = model_folder(folder)
-    card = dataclasses.replace(_read_card(place).with_report(report), **changes)
-    _write_card(place, card, report)
-    return card
-
-
-def add_held_out(folder: str | os.PathLike[str], report: dict[str, Any]) -> Card:
-    """Put the figures of a report on held-out images into a model's card and README; report.json stays as it is.
-
-    Raises:
-        ValueError: the report is about other weights or has no such figures, or ``folder`` holds no model.
-    """
-    place = model_folder(folder)
-    card = _read_card(place).with_held_out(report)
-    _write_card(place, card, None)
-    return card
-
-
-def _write_card(folder: Path, card: Card, report: dict[str, Any] | None) -> None:
-    if report is not None:
-        write_atomic(folder / "report.json", json.dumps(report, indent=2, allow_nan=False) + "\n")
+def write_card(folder: Path, card: Card, report_json: str | None = None) -> None:
+    """Write a card with the README made from it into a model's folder; the report too, where one is given."""
+    if report_json is not None:
+        write_atomic(folder / "report.json", report_json)
     write_atomic(folder / "README.md", render_readme(card))
     write_atomic(folder / "card.json", card.to_json())
 
@@ -202,10 +179,11 @@ def _folders() -> dict[str, Path]:
 
 
 def _cards() -> dict[str, Card]:
-    return {name: _read_card(folder) for name, folder in _folders().items()}
+    return {name: read_card(folder) for name, folder in _folders().items()}
 
 
-def _read_card(folder: Path) -> Card:
+def read_card(folder: Path) -> Card:
+    """The card in a model's folder; ValueError where it is missing or damaged."""
     return _read(folder, "card.json", Card.from_json)
 
 

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from examples import demo
+from tests.evaluation.sample_report import sample_report, universal
 
 
 @pytest.mark.slow
@@ -20,9 +21,6 @@ def test_the_demo_trains_attacks_and_compares(tmp_path: Path, monkeypatch, capsy
 
 
 def test_the_table_puts_reports_side_by_side() -> None:
-    report = {
-        "clean": {"accuracy": {"value": 90.0}},
-        "attacks": [{"average": {"asr": 12.5}, "worst": {"asr": {"value": 30.0}}}],
-        "per_image": {"robust": {"value": 2.5}},
-    }
-    assert "| net | 90.0 % | 12.5 % | 30.0 % | 2.5 % |" in demo.render({"net": report})
+    rp2 = universal("rp2", None, 1, 7, 3)
+    text = demo.render({"net": sample_report(attacks=[rp2])})
+    assert "| net | 97.5 % | 52.4 % | 100.0 % | 50.0 % |" in text

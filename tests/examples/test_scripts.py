@@ -74,6 +74,6 @@ def test_train_on_your_folder_makes_a_model(tmp_path: Path) -> None:
 @pytest.mark.skipif(not list_models(), reason="no models in this checkout")
 def test_attack_and_report_writes_the_page(tmp_path: Path) -> None:
     text = run("attack_and_report", "--attacks", "pgd", "--limit", 2, "--out", "report", cwd=tmp_path)
-    assert re.search(r"^right under pgd +\d+\.\d %   the whole image, linf at most 8/255$", text, re.MULTILINE)
+    assert re.search(r"^correct under pgd +\d+\.\d %   the whole image, linf at most 8/255$", text, re.MULTILINE)
     assert "Open report/report.html" in text
     assert (tmp_path / "report" / "report.html").read_text().startswith("<!doctype html>")

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from blurnet.evaluation.choices import match_classes
 from torch import Tensor, nn
 
 from blurnet.attacks.autopatch import AutoPatch
-from blurnet.data.seeds import seed_from
+from blurnet.data.loader import seed_from
 from blurnet.data.sources.victims import load_victims
-from blurnet.evaluation.choices import match_classes
 from blurnet.rates import Rate
 from blurnet.transforms.base import adaptive, identity_bpda, transforms_of
 from blurnet.zoo.card import ImageFigures

@@ -11,10 +11,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from blurnet.checks import check_folder
+from blurnet.checks import check_folder, one_of
 from blurnet.data.images import read_image
 from blurnet.data.labels import LISA_CLASSES, label_names
-from blurnet.data.sources.tf_checkpoint import read_tf_checkpoint
+from blurnet.data.sources._tf_checkpoint import read_tf_checkpoint
 from blurnet.files import read_safetensors
 
 MaskName = Literal["stickers", "octagon"]
@@ -71,9 +71,7 @@ def rp2_mask(root: str | Path, name: MaskName = "stickers", threshold: float = 0
     Raises:
         FileNotFoundError, ValueError: unknown name, missing or corrupt file, or no pixel above the threshold.
     """
-    if name not in MASKS:
-        raise ValueError(f"unknown mask {name!r}; there is {', '.join(MASKS)}")
-    path = rp2_folder(root) / "masks" / MASKS[name]
+    path = rp2_folder(root) / "masks" / MASKS[one_of(name, MASKS, "mask")]
     mask = (read_image(path).float() / 255 > threshold).any(0).float()[None, None]
     if not bool(mask.any()):
         raise ValueError(f"{path}: no pixel is above {threshold}")
@@ -118,8 +116,7 @@ def published_noise(root: str | Path, run: RunName = "stickers") -> Tensor:
     Raises:
         FileNotFoundError, ValueError: unknown run, or its file is missing, truncated or altered.
     """
-    if run not in RUNS:
-        raise ValueError(f"unknown run {run!r}; there is {', '.join(RUNS)}")
+    one_of(run, RUNS, "run")
     folder = rp2_folder(root)
     converted = folder / "published_noise.safetensors"
     if converted.is_file():

@@ -1,0 +1,300 @@
+"""The attacks that an evaluation knows by name, and how their settings follow from a few shared ones.
+
+One line in :data:`ATTACKS` enrolls a new one; the fields of its class are its options, on the command line too.
+"""
+
+import dataclasses
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+from blurnet.attacks.autopatch import AutoPatch
+from blurnet.attacks.ball.pgd import PGD
+from blurnet.attacks.ball.square import Square
+from blurnet.attacks.base import Attack
+from blurnet.attacks.patch.hard_label import HardLabel
+from blurnet.attacks.patch.lavan import LaVAN
+from blurnet.attacks.patch.location import BestLocation
+from blurnet.attacks.patch.low_frequency import LowFrequency
+from blurnet.attacks.patch.pgd import PatchPGD
+from blurnet.attacks.patch.random_search import PatchRandomSearch
+from blurnet.attacks.universal.held_out import HeldOutPatch
+from blurnet.attacks.universal.rp2 import RP2
+from blurnet.attacks.wrappers.model import Transfer
+from blurnet.balls import Ball
+from blurnet.evaluation.config import Budget
+from blurnet.evaluation.threats import InBall, InMask, SquarePatch, Threat
+from blurnet.masks import Place
+from blurnet.strict import Count, check_fields, coerce, is_plain, parse_call
+
+UNIVERSAL = "rp2"  #: the attack with one noise for all victims; all others work image by image
+
+#: Gradient steps and model calls of gradient-free search that a budget allows, where ``steps`` gives no number.
+STEPS: dict[Budget, int] = {"quick": 50, "standard": 200, "full": 1000}
+QUERIES: dict[Budget, int] = {"quick": 300, "standard": 2000, "full": 10000}
+
+
+class Choice(NamedTuple):
+    """An attack by its name, with settings of its own."""
+
+    name: str
+    args: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """How reports call it: "lavan", or "lavan lr=0.1"."""
+        return " ".join([self.name, *(f"{key}={value}" for key, value in self.args.items())])
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all attacks of one evaluation share.
+
+    Args:
+        area: share of the image that a square patch, free to be placed, covers; None where there is a mask.
+        mask: (1, 1, H, W), the only place an attack may write to; None where there is an area.
+        mask_name: how reports call the mask.
+        budget: how hard to try.
+        steps: gradient steps (queries, of gradient-free attacks); None: by the budget.
+        eps: radius of the linf ball for attacks on the whole image, in pixel units.
+        restarts: independent starts, of attacks that have such.
+        seed: of every attack.
+        source: another model, better an undefended one, for transfer; used by attacks that know how.
+        source_name: how reports call it.
+        held_out: images (M, 3, H, W) and labels (M,) that are not attacked, on which the universal patch is made.
+        held_out_name: how reports call them.
+        views: other callables with the model's values and another gradient, used by attacks that know how.
+
+    Raises:
+        ValueError: neither or both of area and mask, or a number out of range.
+    """
+
+    area: float | None = 0.05
+    mask: Tensor | None = field(default=None, repr=False, compare=False)
+    mask_name: str = ""
+    budget: Budget = "standard"
+    steps: Count | None = None
+    eps: float = 8 / 255
+    restarts: Count = 1
+    seed: int = 0
+    source: nn.Module | None = field(default=None, repr=False)
+    source_name: str = ""
+    held_out: tuple[Tensor, Tensor] | None = field(default=None, repr=False, compare=False)
+    held_out_name: str = ""
+    views: tuple[nn.Module, ...] = field(default=(), repr=False)
+
+    def __post_init__(self) -> None:
+        if (self.area is None) == (self.mask is None):
+            raise ValueError("give an area or a mask, one of them")
+        check_fields(self, "evaluation")
+        if not 0 < self.eps <= 1:
+            raise ValueError(f"eps: expected a radius above 0 and at most 1, such as 8/255, got {self.eps!r}")
+
+    @property
+    def gradient_steps(self) -> int:
+        """Steps of the gradient attacks."""
+        return STEPS[self.budget] if self.steps is None else self.steps
+
+    @property
+    def queries(self) -> int:
+        """Model calls of the gradient-free attacks."""
+        return QUERIES[self.budget] if self.steps is None else self.steps
+
+    @property
+    def ball(self) -> Ball:
+        """What attacks on the whole image may change."""
+        return Ball("linf", self.eps)
+
+    @property
+    def patch(self) -> Threat:
+        """What attacks with a patch may change."""
+        if self.area is not None:
+            return SquarePatch(self.area)
+        if self.mask is None:
+            raise ValueError("neither an area nor a mask")
+        return InMask(self.mask_name, self.mask)
+
+    def where(self) -> Tensor | Place:
+        """The mask, or a random place on the border of each image, as in the protocol of LGS's paper."""
+        if self.area is None and self.mask is not None:
+            return self.mask
+        return Place(self.area if self.area is not None else 1.0, "border", self.seed)
+
+    def free_or_masked(self) -> dict[str, Any]:
+        """The arguments of attacks that take an area or a mask."""
+        return {"mask": self.mask} if self.area is None else {"area": self.area}
+
+
+class Entry(NamedTuple):
+    """How an attack is made."""
+
+    make: Callable[[Context], Attack]
+    text: str  #: for --help
+    kind: type[Attack]  #: whose fields are its options
+    whole: bool = False  #: attacks the whole image within eps, not a patch
+    steps: Callable[[Context], int] | None = None  #: its number of steps, where they can be varied
+    blind: bool = False  #: takes no gradient of the evaluated model
+
+
+def _autopatch(c: Context) -> Attack:
+    return AutoPatch(**c.free_or_masked(), budget=c.budget, source=c.source, views=c.views, seed=c.seed)
+
+
+def _lavan(c: Context) -> Attack:
+    return LaVAN(target=None, mask=c.where(), steps=c.gradient_steps, seed=c.seed)
+
+
+def _patch_pgd(c: Context) -> Attack:
+    attack = PatchPGD(mask=c.where(), steps=c.gradient_steps, restarts=c.restarts, seed=c.seed)
+    return attack if c.area is None else BestLocation(attack, area=c.area, shortlist=10, tries=2, seed=c.seed)
+
+
+def _transfer(c: Context) -> Attack:
+    if c.source is None:
+        raise ValueError("transfer: name the model that the attack is made on (--transfer-from)")
+    attack: Attack = PatchPGD(mask=c.where(), steps=c.gradient_steps, restarts=c.restarts, stop=False, seed=c.seed)
+    attack = attack if c.area is None else BestLocation(attack, area=c.area, shortlist=10, seed=c.seed)
+    return Transfer(attack, c.source, c.source_name)
+
+
+def _universal_patch(c: Context) -> Attack:
+    if c.area is None:
+        raise ValueError("universal-patch: needs a patch that is free to be placed, not a mask")
+    if c.held_out is None:
+        raise ValueError("universal-patch: name data with --data; the patch is made on its val split")
+    return HeldOutPatch(*c.held_out, c.area, steps=c.gradient_steps, origin=c.held_out_name, seed=c.seed)
+
+
+def _low_frequency(c: Context) -> Attack:
+    attack = LowFrequency(mask=c.where(), steps=c.gradient_steps, restarts=c.restarts, seed=c.seed)
+    return attack if c.area is None else BestLocation(attack, area=c.area, shortlist=10, tries=2, seed=c.seed)
+
+
+def _patch_search(c: Context) -> Attack:
+    return PatchRandomSearch(**c.free_or_masked(), steps=c.queries, seed=c.seed)
+
+
+def _hard_label(c: Context) -> Attack:
+    return HardLabel(**c.free_or_masked(), steps=c.queries, seed=c.seed)
+
+
+def _pgd(c: Context) -> Attack:
+    return PGD(c.ball, steps=c.gradient_steps, restarts=c.restarts, loss="margin", seed=c.seed)
+
+
+def _square(c: Context) -> Attack:
+    return Square(c.ball, steps=c.queries, seed=c.seed)
+
+
+def _gradient_steps(c: Context) -> int:
+    return c.gradient_steps
+
+
+def _queries(c: Context) -> int:
+    return c.queries
+
+
+def _rp2(c: Context) -> Attack:
+    raise ValueError("rp2 is made for victims, not image by image")
+
+
+_RP2_ENTRY = Entry(_rp2, "one noise for all victims: a sticker that is printed once", RP2)
+
+
+#: The attacks image by image, by name.
+ATTACKS: dict[str, Entry] = {
+    "autopatch": Entry(_autopatch, "worst case of many attacks with one patch, no settings", AutoPatch),
+    "lavan": Entry(_lavan, "free noise at a random place on the border", LaVAN, steps=_gradient_steps),
+    "patch-pgd": Entry(_patch_pgd, "gradient ascent at each image's own best place", PatchPGD, steps=_gradient_steps),
+    "low-frequency": Entry(
+        _low_frequency, "noise of low frequency at the best place", LowFrequency, steps=_gradient_steps
+    ),
+    "transfer": Entry(_transfer, "patch-pgd made on another model", PatchPGD, steps=_gradient_steps, blind=True),
+    "universal-patch": Entry(
+        _universal_patch, "one patch made on held-out images", HeldOutPatch, steps=_gradient_steps
+    ),
+    "patch-search": Entry(
+        _patch_search, "random search without gradients", PatchRandomSearch, steps=_queries, blind=True
+    ),
+    "hard-label": Entry(_hard_label, "random search on answers alone", HardLabel, steps=_queries, blind=True),
+    "pgd": Entry(_pgd, "the whole image, linf at most --eps", PGD, whole=True, steps=_gradient_steps),
+    "square": Entry(_square, "the whole image, linf, random search", Square, whole=True, steps=_queries, blind=True),
+}
+
+
+def known_attacks() -> list[str]:
+    """The names that :func:`parse_attacks` knows."""
+    return [UNIVERSAL, *ATTACKS]
+
+
+def parse_attacks(text: str) -> list[Choice]:
+    """The attacks that a text names, such as "rp2,lavan:lr=0.1:steps=300", each once.
+
+    Raises:
+        ValueError: an unknown name or setting (lists what there is).
+    """
+    found: list[Choice] = []
+    for part in text.split(","):
+        name, args = parse_call(part.strip(), "--attacks")
+        if name not in known_attacks():
+            raise ValueError(f"--attacks: unknown {name!r}; there are: {', '.join(known_attacks())}")
+        allowed = options_of(RP2 if name == UNIVERSAL else ATTACKS[name].kind)
+        checked = {key: _setting(name, key, value, allowed) for key, value in args.items()}
+        if (choice := Choice(name, checked)) not in found:
+            found.append(choice)
+    return found
+
+
+def options_of(kind: type[Attack]) -> dict[str, Any]:
+    """The settings of a class of attacks that a text can give, by name, with their types.
+
+    What says where an attack may write or what it aims at belongs to the evaluation and is left out.
+    """
+    hints = typing.get_type_hints(kind, include_extras=True)
+    left_out = {"area", "target"} if kind is RP2 else {"area"}
+    names = [f.name for f in dataclasses.fields(kind) if f.name not in left_out]  # type: ignore[arg-type]
+    return {name: hints[name] for name in names if is_plain(hints[name])}
+
+
+def describe_attacks() -> str:
+    """The attacks with their options, for ``--help``."""
+    lines = []
+    for name, entry in {UNIVERSAL: _RP2_ENTRY, **ATTACKS}.items():
+        lines.append(f"  {name:16} {entry.text}")
+        lines.append(f"  {'':16} options: {', '.join(options_of(entry.kind))}")
+    return "\n".join(lines)
+
+
+def make_attack(choice: Choice, context: Context) -> Attack:
+    """The attack of a choice image by image, its own settings put over those of the context."""
+    entry = ATTACKS[choice.name]
+    return _with_settings(entry.make(context), entry.kind, choice.args)
+
+
+def _with_settings(attack: Attack, kind: type[Attack], settings: dict[str, Any]) -> Attack:
+    """The attack with other settings of the one of this kind, however deep it is wrapped."""
+    if not settings:
+        return attack
+    if isinstance(attack, kind):
+        return dataclasses.replace(attack, **settings)  # type: ignore[type-var]
+    inner = _with_settings(attack.attack, kind, settings)  # type: ignore[attr-defined]
+    return dataclasses.replace(attack, attack=inner)  # type: ignore[type-var]
+
+
+def threat_of(name: str, context: Context) -> Threat:
+    """What the attack called ``name`` may change."""
+    return InBall(context.ball) if ATTACKS[name].whole else context.patch
+
+
+def blind_attacks() -> list[str]:
+    """The names of those that take no gradient of the evaluated model."""
+    return [name for name, entry in ATTACKS.items() if entry.blind]
+
+
+def _setting(name: str, key: str, value: Any, allowed: dict[str, Any]) -> Any:
+    if key not in allowed:
+        raise ValueError(f"--attacks: {name} has no {key!r}; it has {', '.join(allowed)}")
+    return coerce(value, allowed[key], f"--attacks: {name}: {key}")

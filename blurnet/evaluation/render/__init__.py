@@ -1,0 +1,1 @@
+"""Views of a report: page, summary, table side by side, pictures."""

@@ -1,0 +1,42 @@
+"""samples.jsonl: a header, then one line for each attack and image."""
+
+import json
+from collections.abc import Iterator
+
+from blurnet.evaluation.content import Content
+from blurnet.evaluation.kept import AttackLine, RecordRow
+from blurnet.evaluation.render.summary import universal
+from blurnet.strict import JSON, plain
+
+DIGITS = 6  #: of numbers in rows
+
+
+def samples(report: Content) -> str:
+    """The text of samples.jsonl. ValueError for NaN and infinities."""
+    rows = [header(report), *map(_row, report.records)]
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+
+
+def header(report: Content) -> dict[str, JSON]:
+    """The first line: attacks with repr and seed, model, versions, command."""
+    kept = ("format", "blurnet", "versions", "command", "defenses", "adaptive")
+    attacks = report.record_attacks or tuple(_attacks(report))
+    return {
+        "header": True,
+        **{key: plain(getattr(report, key)) for key in kept},
+        "model": {"name": report.model.name, "sha256": report.model.sha256},
+        "attacks": plain(attacks),
+    }
+
+
+def _attacks(report: Content) -> Iterator[AttackLine]:
+    for image in report.per_image.attacks if report.per_image else []:
+        yield AttackLine(image.name, image.repr, image.seed, image.threat)
+    for attack in universal(report):
+        title = attack.name if attack.source is None else f"{attack.name} from {attack.source}"
+        yield AttackLine(title, attack.repr, attack.seed, "shared noise")
+
+
+def _row(record: RecordRow) -> dict[str, JSON]:
+    row: dict[str, JSON] = plain(record)
+    return {key: round(value, DIGITS) if isinstance(value, float) else value for key, value in row.items()}

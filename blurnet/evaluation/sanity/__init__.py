@@ -1,0 +1,1 @@
+"""Can a robustness figure be trusted? Checks for masked gradients."""
