@@ -159,7 +159,7 @@ def parse_json(text: str, where: str) -> Any:
 
     try:
         return json.loads(text, parse_constant=refuse_constant, parse_float=finite, object_pairs_hook=refuse_repeats)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{where}: not JSON ({error})") from error
 
 

@@ -1,5 +1,6 @@
 """Jinja templates of a package: HTML escapes what it is given, and a name that is missing raises."""
 
+import re
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ def render(package: str, name: str, /, **values: object) -> str:
     """A template of a package's folder ``templates``, filled in.
 
     In ``*.html.jinja`` everything is escaped unless it is ``markupsafe.Markup``. Elsewhere the filters ``line`` (no
-    line breaks) and ``cell`` (of a Markdown table) keep a text in its place.
+    line breaks) and ``cell`` (of a Markdown table) keep a text in its place, and blank lines in a row are one.
 
     Args:
         package: "blurnet.zoo".
@@ -21,7 +22,8 @@ def render(package: str, name: str, /, **values: object) -> str:
     Raises:
         jinja2.TemplateNotFound: no such template. jinja2.UndefinedError: it uses what ``values`` lack.
     """
-    return _environment(package).get_template(name).render(values)
+    text = _environment(package).get_template(name).render(values)
+    return text if name.endswith(".html.jinja") else re.sub(r"\n{3,}", "\n\n", text)
 
 
 def line(text: object) -> str:

@@ -16,8 +16,6 @@ claims that an adaptive attack's success falls from 90 % to 20 % with total vari
 """
 
 import argparse
-import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,8 @@ from blurnet.attacks.ball.pgd import PGD
 from blurnet.attacks.universal.rp2 import RP2
 from blurnet.balls import Ball
 from blurnet.cli import evaluate_main
+from blurnet.evaluation.cards import with_report
+from blurnet.evaluation.report import read_report
 from blurnet.masks import rp2_stickers
 from blurnet.rates import Rate
 from blurnet.zoo.card import Card, ImageFigures
@@ -94,9 +94,7 @@ def figures(card: Card) -> dict[str, Any]:
     """Accuracy, RP2's success and robust accuracies of a card, in percent with n and interval; None: not measured."""
     rp2 = None
     if card.rp2 is not None:
-        average = {"value": card.rp2.average, "low": card.rp2.average_low, "high": card.rp2.average_high}
-        pairs = card.rp2.n * card.rp2.targets
-        rp2 = {"average": {**average, "n": pairs}, "worst": dataclasses.asdict(card.rp2.worst)}
+        rp2 = {"average": _plain(card.rp2.average), "worst": _plain(card.rp2.worst)}
     each = {
         name: None if (under := card.under(name)) is None else _plain(under.robust) for name in ("autopatch", "pgd")
     }
@@ -104,7 +102,7 @@ def figures(card: Card) -> dict[str, Any]:
 
 
 def _plain(rate: Rate | None) -> dict[str, Any] | None:
-    return None if rate is None else dataclasses.asdict(rate)
+    return None if rate is None else rate.as_dict()
 
 
 def attack_again(name: str, card: Card, options: argparse.Namespace) -> dict[str, Any]:
@@ -123,7 +121,7 @@ def attack_again(name: str, card: Card, options: argparse.Namespace) -> dict[str
         + ["--budget", options.budget, *limit, *steps, "--targets", options.targets]
         + ["--out", str(out), "--no-sanity", "--trainer.enable_progress_bar", "false"]
     )
-    return figures(card.with_report(json.loads((out / "report.json").read_text()))) | {"left out": []}
+    return figures(with_report(card, read_report(out))) | {"left out": []}
 
 
 def table(options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from blurnet.data.sources.rp2 import published_noise, rp2_mask
 from blurnet.data.sources.victims import load_victims
-from blurnet.evaluation.figures import save_png
-from blurnet.evaluation.pictures import energy_by_frequency, spectra_maps, spectra_rgb
 from blurnet.evaluation.probe import first_layer
+from blurnet.evaluation.render.figures import png_bytes
+from blurnet.evaluation.render.pictures import energy_by_frequency, spectra_maps, spectra_rgb
+from blurnet.files import write_atomic
 from blurnet.spectra import low_frequency_energy
 from reproduce.blurnet_table1 import defended
 from reproduce.tables import markdown, root_parser, victims_folder, write_rows
@@ -64,7 +65,7 @@ def main() -> None:
         }
         rows = [row("first layer", plain, clean, attacked), row("first layer, 5x5 box", blurred, clean, attacked)]
     for name, figure in figures.items():
-        save_png(figure, arguments.out / f"{name}.png")
+        write_atomic(arguments.out / f"{name}.png", png_bytes(figure))
         print(f"drawn: {arguments.out / name}.png")
     shown = [[r["row"], *(f"{r['measured'][k]:.1f} %" for k in ("clean", "difference", "loudness"))] for r in rows]
     header = ["what the rest of the net sees", "high-frequency energy, clean", "of the sticker's difference"]

@@ -10,6 +10,10 @@ that was evaluated stays as it is; delete its folder to redo it, or name it alon
     python -m reproduce.ship --root DIR --held-out 64 [NAME ...]
 
 attacks shipped models (without names: all) on that many held-out images of all classes, and does nothing else.
+
+    python -m reproduce.ship --render
+
+writes what is generated from the cards again: every README, card.json in the present format, and the leaderboard.
 """
 
 import argparse
@@ -19,10 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from blurnet.cli import evaluate_main
-from blurnet.evaluation.leaderboard import leaderboard_svg
+from blurnet.evaluation.cards import add_held_out, add_report
+from blurnet.evaluation.render.leaderboard import leaderboard_svg
+from blurnet.evaluation.report import Report, read_report
 from blurnet.files import write_atomic
 from blurnet.zoo.card import Published
-from blurnet.zoo.models import add_held_out, add_report, list_models, load_model, models_root, save_model
+from blurnet.zoo.models import list_models, load_model, models_root, save_model, write_card
 from blurnet.zoo.readme import render_leaderboard
 from reproduce.blurnet_table2 import PUBLISHED
 from reproduce.lineages import RESULTS
@@ -42,11 +48,17 @@ ATTACK = ("--attacks", "rp2,autopatch,pgd", "--steps", "150", "--loss", "margin"
 def main() -> None:
     """Ship what is missing, then write the leaderboard."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--root", type=Path, required=True, help="folder that holds rp2-lisa/ and lisa-crops/")
+    parser.add_argument("--root", type=Path, help="folder that holds rp2-lisa/ and lisa-crops/")
+    parser.add_argument("--render", action="store_true", help="only write again what is generated from the cards")
     parser.add_argument("--runs", type=Path, default=Path("runs/lineages"), help="where reproduce.lineages wrote")
     parser.add_argument("--held-out", type=int, metavar="N", help="attack N held-out images of shipped models instead")
     parser.add_argument("models", nargs="*", metavar="NAME[=RUN]", help="models to ship; default: the best rows")
     arguments = parser.parse_args()
+    if arguments.render:
+        render()
+        return
+    if arguments.root is None:
+        parser.error("--root is required")
     if arguments.held_out:
         for name in arguments.models or list_models():
             evaluate_held_out(name, arguments.root, arguments.held_out)
@@ -61,7 +73,14 @@ def main() -> None:
     for name, run in chosen.items():
         if not (models_root() / name / "report.json").exists():
             ship(name, Path(run), arguments.root)
-        print(name, load_model(name).card.rp2.average, flush=True)
+        print(name, load_model(name).card.rp2.average.percent, flush=True)
+    write_leaderboard()
+
+
+def render() -> None:
+    """Write the README and card.json of every shipped model and the leaderboard, from the cards."""
+    for name in list_models():
+        write_card(models_root() / name, load_model(name).card)
     write_leaderboard()
 
 
@@ -113,7 +132,7 @@ def evaluate_again(name: str, root: Path) -> None:
     """Attack a shipped model and put the figures into its card."""
     card = load_model(name).card
     add_report(models_root() / name, evaluate(name, card.dataset, root))
-    print(name, load_model(name).card.rp2.average, flush=True)
+    print(name, load_model(name).card.rp2.average.percent, flush=True)
 
 
 def evaluate_held_out(name: str, root: Path, n: int) -> None:
@@ -122,10 +141,10 @@ def evaluate_held_out(name: str, root: Path, n: int) -> None:
     data = ["--data", _data(load_model(name).card.dataset, root), "--victims", f"rp2:{root / 'rp2-lisa'}"]
     attack = ["--on", "data", "--limit", str(n), "--attacks", "autopatch", "--no-sanity"]
     evaluate_main(["--model", name, *data, *attack, "--out", str(out)])
-    add_held_out(models_root() / name, json.loads((out / "report.json").read_text()))
+    add_held_out(models_root() / name, read_report(out))
 
 
-def evaluate(name: str, dataset: str, root: Path) -> dict[str, Any]:
+def evaluate(name: str, dataset: str, root: Path) -> Report:
     """Attack a shipped model on the 40 victims; the report."""
     out = Path("runs/ship") / name
     evaluate_main(
@@ -142,8 +161,7 @@ def evaluate(name: str, dataset: str, root: Path) -> dict[str, Any]:
         ]
         + ["--allow-flags"]  # what the checks find stands in the card
     )
-    report: dict[str, Any] = json.loads((out / "report.json").read_text())
-    return report
+    return read_report(out)
 
 
 def _data(dataset: str, root: Path) -> str:

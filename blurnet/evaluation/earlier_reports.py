@@ -19,13 +19,13 @@ def present(data: JSON, where: str) -> dict[str, JSON]:
     Raises:
         ValueError: no report of a known format, or a damaged one; the message begins with ``where``.
     """
-    if not isinstance(data, dict) or data.get("format") not in FORMATS:
-        found = data.get("format") if isinstance(data, dict) else type(data).__name__
+    found = data.get("format") if isinstance(data, dict) else type(data).__name__
+    if type(found) is not int or found not in FORMATS:
         raise ValueError(f'{where}: no report: expected "format" 1, 2 or 3, got {found!r}')
     if wrong := [key for key, kind in NEEDED.items() if not isinstance(data.get(key), kind)]:
         raise ValueError(f"{where}: no report of an evaluation: {', '.join(wrong)} missing or of another kind")
-    if data["format"] == 3:
-        return data
+    if found == 3:
+        return dict(data)
     try:
         return _converted(data)
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:

@@ -1,14 +1,13 @@
 """What is known about a model, as data: card.json."""
 
-import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any
 
 from blurnet.rates import Rate
-from blurnet.strict import from_dict, parse_json
-from blurnet.zoo.describe import describe_defenses
-from blurnet.zoo.spec import FORMAT, DefenseSpec, drop_format
+from blurnet.strict import JSON, from_dict, parse_json, plain
+from blurnet.zoo.spec import DefenseSpec
+
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -16,8 +15,7 @@ class RP2Figures:
     """Success of RP2 over its targets, an attack made on this very model.
 
     Args:
-        average: share of victims whose label changed, in percent, mean over the targets.
-        average_low, average_high: its 95 % interval, in percent.
+        average: victims whose label changed, over all targets.
         worst: the rate of the most successful target.
         worst_target: class name of that target.
         dissimilarity: mean of ||x - x_adv|| / ||x_adv|| in L2, mean over the targets.
@@ -25,9 +23,7 @@ class RP2Figures:
         victims: which victims and mask. settings: ``repr`` of the attack.
     """
 
-    average: float
-    average_low: float
-    average_high: float
+    average: Rate
     worst: Rate
     worst_target: str
     dissimilarity: float
@@ -43,9 +39,9 @@ class ImageFigures:
 
     Args:
         attack: name of the attack: "autopatch", "pgd", ...
-        robust: images that are answered rightly with and without attack.
+        robust: images that are answered correctly with and without attack.
         threat: what the attack may change.
-        calls: how often the model saw an image under attack, median over those answered rightly.
+        calls: how often the model saw an image under attack, median over those answered correctly.
         images: what was attacked. settings: ``repr`` of the attack.
     """
 
@@ -118,12 +114,21 @@ class Card:
 
     def to_json(self) -> str:
         """The text of card.json."""
-        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=2, allow_nan=False) + "\n"
+        return json.dumps({"format": FORMAT, **plain(self)}, indent=2, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> "Card":
-        """Inverse of :meth:`to_json`. ValueError or TypeError on unknown or missing keys and wrong types."""
-        return from_dict(cls, drop_format(parse_json(text, "card"), "card"), "card")
+        """Inverse of :meth:`to_json`; reads format 1 of earlier versions too.
+
+        Raises:
+            ValueError, TypeError: unknown or missing keys and wrong types.
+        """
+        data = parse_json(text, "card")
+        found = data.get("format") if isinstance(data, dict) else data
+        if type(found) is not int or found not in (1, FORMAT):
+            raise ValueError(f'card: expected an object with "format": 1 or {FORMAT}, got {found!r}')
+        fields = {key: value for key, value in data.items() if key != "format"}
+        return from_dict(cls, _from_format_1(fields) if found == 1 else fields, "card")
 
     def under(self, attack: str) -> ImageFigures | None:
         """The figures under an attack on single images, by its name; None where it was not run."""
@@ -133,80 +138,17 @@ class Card:
         """As :meth:`under`, on held-out images of all classes."""
         return _of(attack, self.held_out)
 
-    def with_report(self, report: dict[str, Any]) -> "Card":
-        """The card with the figures of an evaluation report (report.json) of this model.
-
-        Of several targeted RP2 attacks the one with the highest average counts; figures that the report lacks stay.
-
-        Raises:
-            ValueError: the report is about other weights, or about the model behind further defenses.
-        """
-        self._check_about(report)
-        changes: dict[str, Any] = {"evaluate_command": report["command"]}
-        if report["clean"]:
-            changes["clean"] = from_dict(Rate, report["clean"]["accuracy"], "report: clean accuracy")
-            changes["clean_set"] = report["data"]["name"]
-        targeted = [a for a in report["attacks"] if a["repr"].startswith("RP2(") and None not in a["targets"]]
-        if targeted:
-            strongest = max(targeted, key=lambda attack: float(attack["average"]["asr"]))
-            changes["rp2"] = _rp2_figures(strongest, report["victims"])
-        if part := report.get("per_image"):
-            changes["per_image"] = _all_image_figures(part)
-        if report.get("sanity") is not None:
-            changes["flags"] = sorted({flag["name"] for flag in report["flags"]})
-        return dataclasses.replace(self, **changes)
-
-    def with_held_out(self, report: dict[str, Any]) -> "Card":
-        """The card with the figures of a report whose attacks ran on held-out images (``--on data``).
-
-        Raises:
-            ValueError: as :meth:`with_report`, or no attack ran image by image.
-        """
-        self._check_about(report)
-        if not report.get("per_image"):
-            raise ValueError("the report has no attacks image by image")
-        return dataclasses.replace(self, held_out=_all_image_figures(report["per_image"]))
-
-    def _check_about(self, report: dict[str, Any]) -> None:
-        if report["model"]["sha256"] != self.sha256:
-            raise ValueError(f"the report is about weights {report['model']['sha256']}, the card {self.sha256}")
-        if added := (report.get("defenses") or {}).get("added"):
-            front = describe_defenses([from_dict(DefenseSpec, part, "report: defenses") for part in added])
-            raise ValueError(f"the report is about the model behind {front}; the card, about the model as it is")
-
 
 def _of(attack: str, figures: list[ImageFigures]) -> ImageFigures | None:
     return next((found for found in figures if found.attack == attack), None)
 
 
-def _all_image_figures(part: dict[str, Any]) -> list[ImageFigures]:
-    images = f"{part['on']['n']} images of {part['on']['name']}"
-    return [_image_figures(attack, images) for attack in part["attacks"]]
-
-
-def _image_figures(attack: dict[str, Any], images: str) -> ImageFigures:
-    return ImageFigures(
-        attack=attack["name"],
-        robust=from_dict(Rate, attack["robust"], f"report: robust accuracy under {attack['name']}"),
-        threat=attack["threat"],
-        calls=attack["calls"]["median"],
-        images=images,
-        settings=attack["repr"],
-    )
-
-
-def _rp2_figures(attack: dict[str, Any], victims: dict[str, Any]) -> RP2Figures:
-    average, worst = attack["average"], attack["worst"]
-    names = {row["target"]: row["name"] for row in attack["per_target"]}
-    return RP2Figures(
-        average=average["asr"],
-        average_low=average["low"],
-        average_high=average["high"],
-        worst=from_dict(Rate, worst["asr"], "report: worst"),
-        worst_target=names[worst["target"]],
-        dissimilarity=average["dissimilarity"],
-        targets=len(attack["targets"]),
-        n=victims["n"],
-        victims=f"{victims['n']} victims of {victims['name']}, mask {victims['mask']}",
-        settings=attack["repr"],
-    )
+def _from_format_1(data: dict[str, JSON]) -> dict[str, JSON]:
+    """Cards of earlier versions: the average of RP2 was a value with its interval, without a count."""
+    if not (rp2 := data.get("rp2")):
+        return data
+    value, low, high = (rp2[key] for key in ("average", "average_low", "average_high"))
+    n = rp2["n"] * rp2["targets"]
+    average = {"value": value, "n": n, "count": round(value * n / 100), "low": low, "high": high}
+    kept = {key: rp2[key] for key in rp2 if key not in ("average_low", "average_high")}
+    return data | {"rp2": kept | {"average": average}}

@@ -72,7 +72,7 @@ def load_model(name: str | os.PathLike[str], device: torch.device | str = "cpu")
             together.
     """
     folder = model_folder(name)
-    card, spec = _read_card(folder), _read(folder, "spec.json", ModelSpec.from_json)
+    card, spec = read_card(folder), _read(folder, "spec.json", ModelSpec.from_json)
     if (card.net, card.classes) != (spec.net, len(spec.classes)):
         stated, built = f"{card.net} with {card.classes} classes", f"{spec.net} with {len(spec.classes)}"
         raise ValueError(f"{folder}: the card is of {stated}, the spec of {built}")
@@ -127,7 +127,7 @@ def save_model(
             sha256=sha256,
         )
         write_atomic(new / "spec.json", spec.to_json())
-        _write_card(new, card, report)
+        write_card(new, card, None if report is None else json.dumps(report, indent=2, allow_nan=False) + "\n")
         load_model(new)  # what does not load is not worth keeping
         if target.exists():
             target.rename(scratch / "old")
@@ -141,38 +141,10 @@ def save_model(
     return target
 
 
-def add_report(folder: str | os.PathLike[str], report: dict[str, Any], **changes: Any) -> Card:
-    """Put an evaluation report into a model's folder; its card and README take over the figures.
-
-    Args:
-        folder: a model's folder.
-        report: the report of these very weights.
-        changes: other fields of the card to set, such as ``notes``.
-
-    Raises:
-        ValueError: the report is about other weights, or ``folder`` holds no model.
-    """
-    place = model_folder(folder)
-    card = dataclasses.replace(_read_card(place).with_report(report), **changes)
-    _write_card(place, card, report)
-    return card
-
-
-def add_held_out(folder: str | os.PathLike[str], report: dict[str, Any]) -> Card:
-    """Put the figures of a report on held-out images into a model's card and README; report.json stays as it is.
-
-    Raises:
-        ValueError: the report is about other weights or has no such figures, or ``folder`` holds no model.
-    """
-    place = model_folder(folder)
-    card = _read_card(place).with_held_out(report)
-    _write_card(place, card, None)
-    return card
-
-
-def _write_card(folder: Path, card: Card, report: dict[str, Any] | None) -> None:
-    if report is not None:
-        write_atomic(folder / "report.json", json.dumps(report, indent=2, allow_nan=False) + "\n")
+def write_card(folder: Path, card: Card, report_json: str | None = None) -> None:
+    """Write a card with the README made from it into a model's folder; the report too, where one is given."""
+    if report_json is not None:
+        write_atomic(folder / "report.json", report_json)
     write_atomic(folder / "README.md", render_readme(card))
     write_atomic(folder / "card.json", card.to_json())
 
@@ -202,10 +174,11 @@ def _folders() -> dict[str, Path]:
 
 
 def _cards() -> dict[str, Card]:
-    return {name: _read_card(folder) for name, folder in _folders().items()}
+    return {name: read_card(folder) for name, folder in _folders().items()}
 
 
-def _read_card(folder: Path) -> Card:
+def read_card(folder: Path) -> Card:
+    """The card in a model's folder; ValueError where it is missing or damaged."""
     return _read(folder, "card.json", Card.from_json)
 
 

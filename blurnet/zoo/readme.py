@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from blurnet.rates import Rate
-from blurnet.zoo.card import Card, ImageFigures, Published, RP2Figures
+from blurnet.templates import render
+from blurnet.zoo.card import Card, ImageFigures, Published
 from blurnet.zoo.describe import describe_defenses
 
 #: Names of licences as the Hub writes them; it refuses others.
@@ -16,58 +16,31 @@ HUB_LICENSES = frozenset(
 
 def render_readme(card: Card) -> str:
     """README.md of a model, in Markdown with the front matter of the Hugging Face Hub."""
-    parts = [
-        _front_matter(card),
-        f"# {card.title}",
-        f"`{card.name}`: {card.net} with {card.classes} classes, {card.parameters:,} parameters; "
-        f"{card.lineage}. Images are RGB in [0, 1], outputs are logits.",
-        _figures(card),
-        f'```python\nimport blurnet\n\nnet = blurnet.load_model("{card.name}")\n'
-        "logits = net(images)  # (N, 3, H, W) in [0, 1]; net.classes names the outputs\n```",
-        "## Where it comes from",
-        _origin(card),
-    ]
-    if card.notes:
-        parts += ["## Notes", "\n".join(f"- {note}" for note in card.notes)]
-    return "\n\n".join([*parts, "This file is generated from card.json."]) + "\n"
-
-
-def _front_matter(card: Card) -> str:
-    """What the Hugging Face Hub reads of a README."""
     license_id = card.license.lower()
-    lines = [
-        "library_name: blurnet",
-        f"license: {license_id if license_id in HUB_LICENSES else 'other'}",
-        "pipeline_tag: image-classification",
-        "tags:\n- adversarial-robustness\n- adversarial-patch",
-    ]
-    return "\n".join(["---", *lines, "---"])
+    return render(
+        "blurnet.zoo", "model.md.jinja", card=card, measured=_measured(card), origin=_origin(card),
+        license=license_id if license_id in HUB_LICENSES else "other",
+    )  # fmt: skip
 
 
 def render_leaderboard(cards: Iterable[Card]) -> str:
     """models/README.md: one table a data set, the most robust first: by AutoPatch, then by RP2.
 
-    It shows ``leaderboard.svg``, see :func:`blurnet.evaluation.leaderboard.leaderboard_svg`.
+    It shows ``leaderboard.svg``, see :func:`blurnet.evaluation.render.leaderboard.leaderboard_svg`.
     """
     cards = sorted(cards, key=_rank)
-    parts = [
-        "# Models",
-        "![Clean accuracy against robust accuracy under AutoPatch](leaderboard.svg)",
-        "Rates in percent with 95 % intervals. AutoPatch and PGD are robust accuracy: the share of images answered "
-        "rightly with and without the attack (higher is more robust). RP2 is made on each model itself; its success is "
-        "any change of label, on average over the targets and for the worst target (lower is more robust). "
-        "Compare a defended net with a baseline of its own lineage; each model's card has its defenses, their "
-        "arguments, settings and commands.",
-    ]
-    for dataset in dict.fromkeys(card.dataset for card in cards):
-        shown = [card for card in cards if card.dataset == dataset]
-        columns = [_column(title, cell, shown) for title, cell in COLUMNS]
-        names = [f"[{card.name}]({card.name}/README.md)" for card in shown]
-        rows = list(zip(names, *(column.cells for column in columns), strict=True))
-        facts = " ".join(column.fact for column in columns if column.fact)
-        table = _table(("model", *(column.title for column in columns)), rows)
-        parts += [f"## {dataset}", *filter(None, [facts]), table]
-    return "\n\n".join([*parts, "This file is generated from the cards."]) + "\n"
+    names = dict.fromkeys(card.dataset for card in cards)
+    parts = [_part(name, [card for card in cards if card.dataset == name]) for name in names]
+    return render("blurnet.zoo", "leaderboard.md.jinja", parts=parts)
+
+
+class Part(NamedTuple):
+    """A table of the leaderboard, and what is said above it."""
+
+    dataset: str
+    facts: str
+    head: list[str]
+    rows: list[tuple[str, ...]]
 
 
 class Cell(NamedTuple):
@@ -85,6 +58,14 @@ class Column(NamedTuple):
     cells: list[str]
 
 
+def _part(dataset: str, cards: Sequence[Card]) -> Part:
+    columns = [_column(title, cell, cards) for title, cell in COLUMNS]
+    names = [f"[{card.name}]({card.name}/README.md)" for card in cards]
+    facts = " ".join(column.fact for column in columns if column.fact)
+    rows = list(zip(names, *(column.cells for column in columns), strict=True))
+    return Part(dataset, facts, ["model", *(column.title for column in columns)], rows)
+
+
 def _column(title: str, cell: Callable[[Card], Cell], cards: Sequence[Card]) -> Column:
     """What all cells share is said once, above the table; what they do not, in each cell."""
     cells = [cell(card) for card in cards]
@@ -98,7 +79,7 @@ def _column(title: str, cell: Callable[[Card], Cell], cards: Sequence[Card]) -> 
 def _clean(card: Card) -> Cell:
     if card.clean is None:
         return Cell("-")
-    return Cell(_short(card.clean), f"{card.clean_set}, n = {card.clean.n:,}".removeprefix(", "))
+    return Cell(card.clean.short, f"{card.clean_set}, {card.clean.trials}".removeprefix(", "))
 
 
 def _under(attack: str, radius: str = "") -> Callable[[Card], Cell]:
@@ -117,18 +98,17 @@ def _held_out(card: Card) -> Cell:
 
 
 def _robust(figures: ImageFigures) -> Cell:
-    return Cell(_short(figures.robust), f"{figures.threat}; {figures.images}")
+    return Cell(figures.robust.short, f"{figures.threat}; {figures.images}")
 
 
 def _rp2_average(card: Card) -> Cell:
     if card.rp2 is None:
         return Cell("-")
-    rate = f"{card.rp2.average:.1f} ({card.rp2.average_low:.1f}-{card.rp2.average_high:.1f})"
-    return Cell(rate, f"{card.rp2.targets} targets, {card.rp2.victims}")
+    return Cell(card.rp2.average.short, f"{card.rp2.targets} targets, {card.rp2.victims}")
 
 
 def _rp2_worst(card: Card) -> Cell:
-    return Cell(f"{_short(card.rp2.worst)}, {card.rp2.worst_target}") if card.rp2 else Cell("-")
+    return Cell(f"{card.rp2.worst.short}, {card.rp2.worst_target}") if card.rp2 else Cell("-")
 
 
 #: Title and content of the leaderboard's columns behind the model's name.
@@ -146,10 +126,6 @@ COLUMNS: tuple[tuple[str, Callable[[Card], Cell]], ...] = (
 )
 
 
-def _short(rate: Rate) -> str:
-    return f"{rate.value:.1f} ({rate.low:.1f}-{rate.high:.1f})"
-
-
 def _seconds(card: Card) -> str:
     return "-" if card.training_seconds is None else f"{card.training_seconds:,.0f} s"
 
@@ -159,53 +135,39 @@ def _rank(card: Card) -> tuple[str, float, float, str]:
     return (
         card.dataset,
         -patch.robust.value if patch else 1.0,
-        card.rp2.average if card.rp2 else 101.0,
+        card.rp2.average.value if card.rp2 else 101.0,
         card.name,
     )
 
 
-def _figures(card: Card) -> str:
+def _measured(card: Card) -> list[list[str]]:
+    """Rows of the table of figures: what, measured, and published where the card has such figures."""
     rp2, published = card.rp2, card.published or Published("")
-    measured = (
+    average = rp2 and f"{rp2.average} ({rp2.targets} targets x {rp2.n})"
+    rows: list[tuple[str, object, float | None]] = [
         (f"clean accuracy, {card.clean_set}" if card.clean_set else "clean accuracy", card.clean, published.accuracy),
-        ("RP2 success, average over targets", rp2 and _average(rp2), published.average),
+        ("RP2 success, average over targets", average, published.average),
         ("RP2 success, worst target", rp2 and f"{rp2.worst}, {rp2.worst_target}", published.worst),
-        ("L2 dissimilarity", rp2 and f"{rp2.dissimilarity:.3f}", published.dissimilarity),
-        *(
-            (f"robust accuracy under {f.attack}, {f.threat}", f"{f.robust}; {f.calls:,} model calls an image", None)
-            for f in card.per_image
-        ),
-        *(
-            (f"robust accuracy under {f.attack}, {f.images}", f"{f.robust}; {f.calls:,} model calls an image", None)
-            for f in card.held_out
-        ),
-    )
-    if not card.published:
-        rows = [(what, str(value or "not measured")) for what, value, _ in measured]
-        return "\n\n".join(filter(None, [_table(("", "measured"), rows), _settings(card)]))
-    lines = []
-    for what, value, other in measured:
-        unit = "" if what.startswith("L2") else " %"
-        lines.append((what, str(value or "not measured"), "-" if other is None else f"{other:g}{unit}"))
-    source = f"Published: {published.source}."
-    return "\n\n".join(filter(None, [_table(("", "measured", "published"), lines), _settings(card), source]))
+    ]
+    shown = [[what, str(value or "not measured"), _unit(other, " %")] for what, value, other in rows]
+    far = "not measured" if rp2 is None else f"{rp2.dissimilarity:.3f}"
+    shown.append(["L2 dissimilarity", far, _unit(published.dissimilarity)])
+    shown += [_robust_row(figures, figures.threat) for figures in card.per_image]
+    shown += [_robust_row(figures, figures.images) for figures in card.held_out]
+    return shown if card.published else [row[:2] for row in shown]
 
 
-def _settings(card: Card) -> str:
-    lines = [f"RP2 on {card.rp2.victims}: `{card.rp2.settings}`."] if card.rp2 else []
-    lines += [f"{f.attack} on {f.images}: `{f.settings}`." for f in (*card.per_image, *card.held_out)]
-    if card.flags is not None:
-        raised = ", ".join(card.flags)
-        lines.append(f"Sanity checks raised: {raised}." if raised else "Sanity checks of the attacks raised no flag.")
-    return "\n\n".join(lines)
+def _unit(value: float | None, unit: str = "") -> str:
+    return "-" if value is None else f"{value:g}{unit}"
 
 
-def _average(rp2: RP2Figures) -> str:
-    return f"{rp2.average:.1f} % ({rp2.average_low:.1f}-{rp2.average_high:.1f}, {rp2.targets} targets x {rp2.n})"
+def _robust_row(figures: ImageFigures, where: str) -> list[str]:
+    found = f"{figures.robust}; {figures.calls:,} model calls an image"
+    return [f"robust accuracy under {figures.attack}, {where}", found, "-"]
 
 
-def _origin(card: Card) -> str:
-    rows = [
+def _origin(card: Card) -> list[tuple[str, str]]:
+    return [
         ("defenses", "not stated" if card.defenses is None else describe_defenses(card.defenses)),
         ("data", card.data),
         ("lineage", card.lineage),
@@ -217,9 +179,3 @@ def _origin(card: Card) -> str:
         ("license", card.license),
         ("SHA-256 of model.safetensors", f"`{card.sha256}`"),
     ]
-    return _table(("", ""), rows)
-
-
-def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    lines = [header, ("---",) * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

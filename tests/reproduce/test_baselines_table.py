@@ -54,13 +54,13 @@ def test_rows_are_the_cards_figures(script) -> None:
             assert row["model"] in written["verdict"][3]
             continue
         card, m = load_model(row["model"]).card, row["measured"]
-        assert m["accuracy"] == (card.clean and dataclasses.asdict(card.clean))
+        assert m["accuracy"] == (card.clean and card.clean.as_dict())
         if m["rp2"] is not None:
-            assert m["rp2"]["average"]["value"] == card.rp2.average
+            assert m["rp2"]["average"] == card.rp2.average.as_dict()
             assert m["rp2"]["average"]["n"] == 680
         for attack in ("autopatch", "pgd"):
             under = card.under(attack)
-            assert m[attack] == (under and dataclasses.asdict(under.robust)) or f"{attack}: other" in str(m["left out"])
+            assert m[attack] == (under and under.robust.as_dict()) or f"{attack}: other" in str(m["left out"])
     baseline = written["rows"][0]
     assert baseline["published"] == {"accuracy": 91.0, "average": 49.18, "worst": 90.0}
     assert baseline["measured"]["left out"] == []
@@ -88,7 +88,7 @@ def test_figures_made_with_other_settings_are_left_out() -> None:
         "autopatch: other settings or victims",
         "pgd: not in the card",
     ]
-    assert found["accuracy"] == dataclasses.asdict(card.clean)
+    assert found["accuracy"] == card.clean.as_dict()
 
 
 def test_attacking_again_asks_for_the_same_attacks(script, evaluated, tmp_path) -> None:

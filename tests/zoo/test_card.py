@@ -1,51 +1,52 @@
-"""Cards: JSON round trips, the README made from them, figures taken from a report, and every shipped card."""
+"""Cards: JSON round trips, the README and the leaderboard made from them, and every shipped card."""
 
 import dataclasses
 import json
 
 import pytest
+import torch
 
 from blurnet.nets.vision import count_parameters
 from blurnet.rates import Rate
-from blurnet.zoo.card import Card, ImageFigures, Published
+from blurnet.zoo.card import Card, ImageFigures, Published, RP2Figures
 from blurnet.zoo.models import list_models, load_model, models_root
 from blurnet.zoo.readme import render_leaderboard, render_readme
 from blurnet.zoo.spec import DefenseSpec
 
-RATE = Rate.of(20, 40).as_dict()
+RATE = Rate.of(20, 40)
+GROUPED = Rate.over(torch.tensor([True, False, False]), "aab")
 
 
-def report(sha256: str) -> dict:
-    def attack(settings: str, targets: list, asr: float) -> dict:
-        return {
-            "name": "rp2",
-            "repr": settings,
-            "targets": targets,
-            "per_target": [{"target": t, "name": f"class {t}"} for t in targets],
-            "average": {"asr": asr, "low": asr - 5, "high": asr + 5, "n": 80, "dissimilarity": 0.21},
-            "worst": {"target": targets[0], "asr": RATE},
-        }
+def figures(attack: str, threat: str, images: str = "40 images of rp2", robust: Rate = RATE) -> ImageFigures:
+    return ImageFigures(attack, robust, threat, 42, images, "Settings()")
 
-    return {
-        "command": "python evaluate.py --model x",
-        "model": {"sha256": sha256},
-        "data": {"name": "held-out tracks", "n": 40},
-        "victims": {"name": "rp2", "n": 40, "mask": "stickers"},
-        "clean": {"accuracy": RATE},
-        "attacks": [
-            attack("RP2(lam=0.02)", [2, 1], 30.0),
-            attack("RP2(lam=0.002)", [1, 2], 40.0),
-            attack("RP2(target=None)", [None], 90.0),
-            attack("LaVAN()", [1], 99.0),
-        ],
+
+def rp2(**changes) -> RP2Figures:
+    given = {
+        "average": Rate.of(32, 80),
+        "worst": RATE,
+        "worst_target": "class 1",
+        "dissimilarity": 0.21,
+        "targets": 2,
+        "n": 40,
+        "victims": "40 victims of rp2, mask stickers",
+        "settings": "RP2(lam=0.002)",
     }
+    return RP2Figures(**given | changes)
+
+
+def measured(card: Card, **changes) -> Card:
+    given = {"clean": RATE, "clean_set": "held-out tracks", "rp2": rp2(), "sha256": "ab"}
+    return dataclasses.replace(card, **given | changes)
 
 
 def test_round_trip(card):
     assert Card.from_json(card.to_json()) == card
-    full = dataclasses.replace(card, sha256="ab", published=Published("a paper", accuracy=86.3), notes=["a note"])
-    full = full.with_report(report("ab"))
+    full = measured(card, published=Published("a paper", accuracy=86.3), notes=["a note"], flags=["zero-gradient"])
+    full = dataclasses.replace(full, per_image=[figures("pgd", "a ball", robust=GROUPED)])
     assert Card.from_json(full.to_json()) == full
+    assert json.loads(full.to_json())["per_image"][0]["robust"]["groups"] == 2
+    assert "groups" not in json.loads(full.to_json())["clean"]
 
 
 @pytest.mark.parametrize(
@@ -54,8 +55,10 @@ def test_round_trip(card):
         ({"accuracy": 1}, ValueError, "allowed are .*'clean'"),
         ({"seed": "0"}, TypeError, "seed: expected int"),
         ({"clean": {"value": 1.0}}, TypeError, "missing"),
-        ({"clean": {**RATE, "value": 55.0}}, TypeError, "20 in 40 is not 55.0 %"),
+        ({"clean": {**RATE.as_dict(), "value": 55.0}}, TypeError, "20 in 40 is not 55.0 %"),
         ({"notes": "one"}, TypeError, "notes: expected a list"),
+        ({"format": 3}, ValueError, '"format": 1 or 2, got 3'),
+        ({"format": True}, ValueError, "got True"),
     ],
 )
 def test_bad_cards_are_refused(card, change, error, says):
@@ -63,29 +66,26 @@ def test_bad_cards_are_refused(card, change, error, says):
         Card.from_json(json.dumps({**json.loads(card.to_json()), **change}))
 
 
-def test_figures_come_from_the_strongest_targeted_attack(card):
-    full = dataclasses.replace(card, sha256="ab").with_report(report("ab"))
-    assert full.clean == Rate(**RATE)
-    assert (full.rp2.average, full.rp2.settings, full.rp2.worst_target) == (40.0, "RP2(lam=0.002)", "class 1")
-    assert (full.rp2.targets, full.rp2.n, full.evaluate_command) == (2, 40, "python evaluate.py --model x")
-    with pytest.raises(ValueError, match="about weights"):
-        card.with_report(report("ab"))
+def test_cards_of_format_1_are_read(card):
+    full = measured(card)
+    old = json.loads(full.to_json())
+    average = old["rp2"].pop("average")
+    old["rp2"] |= {"average": average["value"], "average_low": average["low"], "average_high": average["high"]}
+    assert Card.from_json(json.dumps(old | {"format": 1})) == full
+    assert Card.from_json(json.dumps(old | {"format": 1, "rp2": None})).rp2 is None
+    with pytest.raises(TypeError, match=r"unknown .*average_high"):
+        Card.from_json(json.dumps(old))
 
 
-def test_figures_of_attacks_on_single_images(card):
-    attack = {"name": "autopatch", "robust": RATE, "threat": "a square", "calls": {"median": 42}, "repr": "AutoPatch()"}
-    part = {"on": {"n": 40, "name": "rp2"}, "attacks": [attack]}
-    flags = [{"name": "vanishing gradients"}, {"name": "vanishing gradients"}]
-    full = card.with_report({**report(""), "per_image": part, "sanity": [{}], "flags": flags})
-    found = full.under("autopatch")
-    assert (found.robust, found.threat, found.calls) == (Rate(**RATE), "a square", 42)
-    assert (found.images, found.settings, full.under("pgd")) == ("40 images of rp2", "AutoPatch()", None)
-    assert full.flags == ["vanishing gradients"]
-    assert Card.from_json(full.to_json()) == full
-    assert "| robust accuracy under autopatch, a square | 50.0 % (33.8-66.2, n = 40); 42 model calls" in render_readme(
-        full
-    )
-    assert "Sanity checks raised: vanishing gradients." in render_readme(full)
+def test_figures_on_single_images_are_found_by_attack(card):
+    full = measured(card, per_image=[figures("autopatch", "a square")], held_out=[figures("pgd", "a ball")])
+    assert full.under("autopatch").robust == RATE
+    assert full.under("pgd") is None
+    assert full.under_held_out("pgd").calls == 42
+    text = render_readme(full)
+    assert "| robust accuracy under autopatch, a square | 50.0 % [33.8, 66.2], n = 40; 42 model calls" in text
+    assert "Sanity checks" not in text
+    assert "Sanity checks raised: a, b." in render_readme(dataclasses.replace(full, flags=["a", "b"]))
     assert "raised no flag" in render_readme(dataclasses.replace(full, flags=[]))
     robust, plain = dataclasses.replace(full, name="b"), dataclasses.replace(card, name="a")
     text = render_leaderboard([plain, robust])
@@ -93,33 +93,17 @@ def test_figures_of_attacks_on_single_images(card):
 
 
 def test_figures_on_held_out_images_stand_beside_those_of_the_victims(card):
-    def part(images: str, robust: dict) -> dict:
-        figures = {"name": "autopatch", "robust": robust, "threat": "a patch", "calls": {"median": 7}, "repr": "A()"}
-        return {"on": {"n": 40, "name": images}, "attacks": [figures]}
-
-    first = card.with_report({**report(""), "per_image": part("victims", RATE)})
-    more = Rate.of(10, 40).as_dict()
-    full = first.with_held_out({**report(""), "command": "other", "per_image": part("all classes", more)})
-    assert full.under("autopatch") == first.under("autopatch")
-    assert (full.under_held_out("autopatch").robust.count, full.evaluate_command) == (10, first.evaluate_command)
+    more = figures("autopatch", "a patch", "40 images of all classes", Rate.of(10, 40))
+    full = measured(card, per_image=[figures("autopatch", "a patch")], held_out=[more])
     assert "robust accuracy under autopatch, 40 images of all classes | 25.0 %" in render_readme(full)
     assert "AutoPatch, held-out: a patch; 40 images of all classes." in render_leaderboard([full])
-    with pytest.raises(ValueError, match="no attacks image by image"):
-        card.with_held_out(report(""))
-    with pytest.raises(ValueError, match="about weights"):
-        card.with_held_out({**report("ab"), "per_image": part("all classes", more)})
-
-
-def test_a_report_without_clean_data_keeps_the_accuracy(card):
-    partial = {**report(""), "clean": None, "data": None, "attacks": []}
-    assert card.with_report(partial).clean == card.clean
 
 
 def test_readme_shows_measured_beside_published(card):
-    full = dataclasses.replace(card, sha256="ab", name="x", published=Published("BlurNet, Table 2", worst=47.5))
-    text = render_readme(full.with_report(report("ab")))
-    assert "| RP2 success, worst target | 50.0 % (33.8-66.2, n = 40), class 1 | 47.5 % |" in text
-    assert "| clean accuracy, held-out tracks | 50.0 % (33.8-66.2, n = 40) | - |" in text
+    text = render_readme(measured(card, name="x", published=Published("BlurNet, Table 2", worst=47.5)))
+    assert "| RP2 success, average over targets | 40.0 % [29.2, 51.6], n = 80 (2 targets x 40) | - |" in text
+    assert "| RP2 success, worst target | 50.0 % [33.8, 66.2], n = 40, class 1 | 47.5 % |" in text
+    assert "| clean accuracy, held-out tracks | 50.0 % [33.8, 66.2], n = 40 | - |" in text
     assert "Published: BlurNet, Table 2." in text
     assert 'blurnet.load_model("x")' in text
     assert "| seed | 3 |" in text
@@ -134,7 +118,7 @@ def test_readme_says_what_was_not_measured(card):
 def test_leaderboard_puts_the_most_robust_first(card):
     cards = [
         dataclasses.replace(card, name="plain"),
-        dataclasses.replace(card, name="robust", sha256="ab").with_report(report("ab")),
+        measured(card, name="robust"),
         dataclasses.replace(card, name="drawn", dataset="synthetic", defense="none|x"),
     ]
     text = render_leaderboard(cards)
@@ -144,13 +128,9 @@ def test_leaderboard_puts_the_most_robust_first(card):
     assert render_leaderboard(reversed(cards)) == text
 
 
-def under(attack: str, threat: str) -> ImageFigures:
-    return ImageFigures(attack, Rate(**RATE), threat, 42, "40 images of rp2", "settings")
-
-
 def test_leaderboard_says_once_what_all_rows_share(card):
     square, ball = "one square patch of 5 % of the image, anywhere", "the whole image, linf at most 8/255"
-    first = dataclasses.replace(card, name="a", per_image=[under("autopatch", square), under("pgd", ball)])
+    first = dataclasses.replace(card, name="a", per_image=[figures("autopatch", square), figures("pgd", ball)])
     second = dataclasses.replace(first, name="b", objective="pgd(radius=0.0313725, steps=7)", training_seconds=1234.5)
     text = render_leaderboard([first, second])
     assert text.count(square) == text.count(ball) == 1
@@ -159,12 +139,12 @@ def test_leaderboard_says_once_what_all_rows_share(card):
     row = "| [b](b/README.md) | learned_low_pass | pgd(radius=0.0313725, steps=7) | from scratch | 1,234 s |"
     assert f"{row} 90.0 (55.5-99.8) | {rate} | - | {rate} | - | - |" in text
     assert "| natural | from scratch | - |" in text
-    other = dataclasses.replace(second, per_image=[under("autopatch", "inside the mask stickers")])
+    other = dataclasses.replace(second, per_image=[figures("autopatch", "inside the mask stickers")])
     text = render_leaderboard([first, other])
     assert f"| {rate}, {square}; 40 images of rp2 |" in text
     assert f"| {rate}, inside the mask stickers; 40 images of rp2 | - |" in text
     assert "AutoPatch: " not in text
-    wider = dataclasses.replace(first, per_image=[under("pgd", "the whole image, linf at most 16/255")])
+    wider = dataclasses.replace(first, per_image=[figures("pgd", "the whole image, linf at most 16/255")])
     assert rate not in render_leaderboard([wider])  # not the radius that the column names
 
 
@@ -214,9 +194,6 @@ def test_every_shipped_card_holds(name):
     assert (folder / "card.json").read_text() == net.card.to_json()
     assert (folder / "spec.json").read_text() == net.spec.to_json()
     assert net.card.clean is not None
-    if net.card.rp2 is not None:
-        said = json.loads((folder / "report.json").read_text())
-        assert net.card.with_report(said) == net.card
 
 
 def test_the_leaderboard_is_up_to_date():

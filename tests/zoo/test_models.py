@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import blurnet.zoo.models as models
-from blurnet.zoo.models import add_report, list_models, load_model, save_model
+from blurnet.zoo.models import list_models, load_model, save_model
 from blurnet.zoo.readme import render_readme
 from blurnet.zoo.spec import ModelSpec
 
@@ -142,7 +142,7 @@ def test_a_net_that_is_not_its_spec_leaves_nothing_behind(net, spec, card, tmp_p
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("step", ["save_weights", "_write_card", "load_model"])
+@pytest.mark.parametrize("step", ["save_weights", "write_card", "load_model"])
 def test_a_failing_save_keeps_the_old_model(saved, net, spec, card, monkeypatch, step):
     def full(*_args):
         raise OSError("disk full")
@@ -184,25 +184,6 @@ def test_unwritable_place(net, spec, card, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(NotADirectoryError, match="models folder"):
         save_model(net, tmp_path / "file" / "new", spec=spec, card=card)
-
-
-def test_add_report_moves_the_figures_to_the_card(saved):
-    sha256 = load_model(saved).card.sha256
-    rate = {"value": 50.0, "n": 40, "count": 20, "low": 33.8, "high": 66.2}
-    report = {
-        "command": "python evaluate.py",
-        "model": {"sha256": sha256},
-        "data": {"name": "tracks"},
-        "clean": {"accuracy": rate},
-        "attacks": [],
-    }
-    add_report(saved, report, notes=["evaluated"])
-    card = load_model(saved).card
-    assert (card.clean.value, card.notes) == (50.0, ["evaluated"])
-    assert json.loads((saved / "report.json").read_text()) == report
-    assert (saved / "README.md").read_text() == render_readme(card)
-    with pytest.raises(ValueError, match="about weights"):
-        add_report(saved, {**report, "model": {"sha256": "other"}})
 
 
 def test_models_root_in_a_wheel_and_in_a_checkout(tmp_path, monkeypatch):

@@ -71,7 +71,7 @@ def heat_map(cells: Sequence[Sequence[float]], identity: str) -> Markup:
     top, left = max(((y, x) for y in range(rows) for x in range(columns)), key=lambda at: cells[at[0]][at[1]])
     said = (
         f"Most often covered: {100 * (left + 0.5) / columns:.0f} % from the left and {100 * (top + 0.5) / rows:.0f} % "
-        f"from the top, by {100 * most:.0f} % of the patches that broke an image."
+        f"from the top, by {100 * cells[top][left]:.0f} % of the patches that broke an image."
     )
     return _markup(figure, "Where the patches lay", said, identity)
 
@@ -114,7 +114,7 @@ def _markup(figure: Figure, title: str, said: str, identity: str) -> Markup:
     FigureCanvasSVG(figure)
     buffer = io.BytesIO()
     # Text as text takes the page's font; the salt and no date keep the bytes.
-    with matplotlib.rc_context({"svg.hashsalt": identity, "svg.fonttype": "none"}):
+    with matplotlib.rc_context({"svg.hashsalt": f"blurnet-{identity}", "svg.fonttype": "none"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
     drawing = _bare(ElementTree.fromstring(buffer.getvalue()))
     box = drawing.attrib["viewBox"]

@@ -1,7 +1,5 @@
 """summary.md, and what a report says in words."""
 
-import re
-
 from blurnet.evaluation.content import Content
 from blurnet.evaluation.parts import FlagPart, UniversalAttack
 from blurnet.templates import render
@@ -11,11 +9,10 @@ PACKAGE = "blurnet.evaluation.render"  #: whose templates these are
 
 def summary(report: Content) -> str:
     """A report for people, Markdown."""
-    made = render(
+    return render(
         PACKAGE, "summary.md.jinja", report=report, universal=universal(report), evidence=evidence,
         sanity=sanity_note(report),
     )  # fmt: skip
-    return re.sub(r"\n{3,}", "\n\n", made)
 
 
 def universal(report: Content) -> list[UniversalAttack]:

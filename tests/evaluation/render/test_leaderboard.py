@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from blurnet.evaluation.leaderboard import draw_leaderboard, entries, leaderboard_svg, spread
+from blurnet.evaluation.render.leaderboard import draw_leaderboard, entries, leaderboard_svg, spread
 from blurnet.rates import Rate
 from blurnet.zoo.card import Card, ImageFigures
 from blurnet.zoo.models import list_models, load_model, models_root
