@@ -14,8 +14,10 @@ from typing import Any
 import torch
 
 from benchmarks.timing import medians
-from reproduce.lgs_setup import COMPARED, DEFENSES, Setup, choose, command, load_setup, setup_parser
-from reproduce.tables import markdown, write_rows
+from reproduce._common.arguments import command
+from reproduce._common.lgs import COMPARED, DEFENSES, choose, rows_option
+from reproduce._common.photos import Setup, load_setup, setup_parser
+from reproduce._common.tables import markdown, write_rows
 
 COPY = "copying the batch"
 FILTERS = ("Gaussian, window 5", "bilateral, window 5")
@@ -24,7 +26,7 @@ ROWS = tuple(row for row in DEFENSES if row.name in (*COMPARED, *FILTERS) and ro
 
 def table(setup: Setup, rounds: int, names: list[str] | None) -> list[dict[str, Any]]:
     """The rows, fastest first."""
-    images = torch.cat([setup.batch(number)[0] for number in range(setup.pool.shards)])
+    images, _ = setup.everything()
     done = torch.cuda.synchronize if images.is_cuda else lambda: None
     entries = {COPY: lambda: (images.clone(), done())}
     texts = {COPY: ""}
@@ -53,7 +55,7 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = setup_parser(__doc__, limit=64)
     parser.add_argument("--rounds", type=int, default=5, help="interleaved repeats; the median counts (default: 5)")
-    parser.add_argument("--rows", nargs="+", metavar="NAME", help="defenses to run, by their names or their beginnings")
+    rows_option(parser)
     return parser.parse_args()
 
 

@@ -9,8 +9,8 @@ import torch
 
 import blurnet
 from blurnet.cli.evaluate import parser as evaluate_parser
+from reproduce._common.table2 import RESULTS
 from reproduce.blurnet_table2 import lineage_rows, print_lineages
-from reproduce.lineages import RESULTS
 
 REPO = Path(__file__).parents[1]
 TEXTS = [
@@ -28,7 +28,7 @@ def test_what_a_text_names_exists(path: Path) -> None:
         assert (REPO / config).is_file() or "NAME" in config, config
     for target in re.findall(r"make (\w+)`", text):
         assert f"\n{target}:" in (REPO / "Makefile").read_text(), target
-    for module in re.findall(r"python -m ((?:reproduce|benchmarks|examples)[\w.]*)", text):
+    for module in re.findall(r"python -m ((?:reproduce|benchmarks|examples|tools)[\w.]*)", text):
         assert (REPO / (module.replace(".", "/") + ".py")).is_file(), module
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (path.parent / link).exists(), link
