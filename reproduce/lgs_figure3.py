@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.timing import medians
+from benchmarks.timing import finished, medians
 from reproduce._common.arguments import command
 from reproduce._common.lgs import COMPARED, DEFENSES, choose, rows_option
 from reproduce._common.photos import Setup, load_setup, setup_parser
@@ -27,13 +27,12 @@ ROWS = tuple(row for row in DEFENSES if row.name in (*COMPARED, *FILTERS) and ro
 def table(setup: Setup, rounds: int, names: list[str] | None) -> list[dict[str, Any]]:
     """The rows, fastest first."""
     images, _ = setup.everything()
-    done = torch.cuda.synchronize if images.is_cuda else lambda: None
-    entries = {COPY: lambda: (images.clone(), done())}
+    entries = {COPY: finished(images.clone, images)}
     texts = {COPY: ""}
     for row in choose(ROWS, names):
         # The net is not timed, but blind watermarking looks at its saliency.
         transform = setup.defended(row.text)[0]
-        entries[row.name], texts[row.name] = (lambda t=transform: (t(images), done())), row.text
+        entries[row.name], texts[row.name] = finished(lambda t=transform: t(images), images), row.text
     with torch.no_grad():
         seconds = {name: value / len(images) for name, value in medians(entries, rounds, "defenses").items()}
     return [
