@@ -75,7 +75,7 @@ def measure(name: str, make: Callable[[], Transform], rounds: int, device: str, 
 
 
 def fitted(transform: Transform, size: int, device: str) -> Transform:
-    """A transformation in evaluation mode for images of ``size`` pixels a side, of which a mask takes the same share."""
+    """A transformation in evaluation mode for images of ``size`` pixels a side; a mask takes the same share of them."""
     transform = transform.eval()
     if isinstance(transform, DigitalWatermark) and transform.mask is not None:
         transform.mask = F.interpolate(transform.mask, (size, size))

@@ -9,11 +9,10 @@ sanity checks of ``evaluate.py`` are left out, which saves a minute.
 """
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
 from blurnet.cli import evaluate_main, train_main
+from blurnet.evaluation.report import Report, read_report
 from blurnet.zoo.models import models_root
 
 BASELINE = "lisa_cnn-synthetic"
@@ -51,29 +50,26 @@ def train(out: Path, epochs: int, images: int) -> None:
     )
 
 
-def attack(model: str, out: Path, steps: int) -> dict[str, Any]:
+def attack(model: str, out: Path, steps: int) -> Report:
     """Run the evaluation and return its report."""
     evaluate_main(
         ["--model", model, "--data", "synthetic", "--victims", "synthetic", "--attacks", "rp2,autopatch"]
         + ["--steps", str(steps), "--lam", "0.002", "--lr", "0.2", "--chunk", "4", "--out", str(out)]
         + ["--patch", "0.05", "--budget", "quick", "--no-sanity"]
     )
-    report: dict[str, Any] = json.loads((out / "report.json").read_text())
-    return report
+    return read_report(out)
 
 
-def render(reports: dict[str, dict[str, Any]]) -> str:
+def render(reports: dict[str, Report]) -> str:
     """The reports side by side, in Markdown."""
     lines = [
         "| model | accuracy | altered by RP2, average | worst target | robust to a patch of 5 % |",
         "|---|---:|---:|---:|---:|",
     ]
     for name, report in reports.items():
-        rp2 = report["attacks"][0]
-        lines.append(
-            f"| {name} | {report['clean']['accuracy']['value']:.1f} % | {rp2['average']['asr']:.1f} % "
-            f"| {rp2['worst']['asr']['value']:.1f} % | {report['per_image']['robust']['value']:.1f} % |"
-        )
+        rp2 = report.attacks[0]
+        rates = report.clean, rp2.average.asr, rp2.worst.asr, report.robust
+        lines.append(f"| {name} | {' | '.join('-' if rate is None else rate.percent for rate in rates)} |")
     return "\n".join(lines)
 
 
