@@ -22,7 +22,7 @@ from blurnet.zoo.models import list_models, load_model
 
 VICTIMS = 8
 
-#: Where ``reproduce.ship`` leaves an evaluation's samples.jsonl, with a line for each attacked image.
+#: Where ``tools.ship`` leaves an evaluation's samples.jsonl, with a line for each attacked image.
 EVALUATIONS = Path(__file__).parents[2] / "runs" / "ship"
 
 
