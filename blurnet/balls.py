@@ -2,10 +2,12 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
+
+from blurnet.strict import Bounds, check_fields
 
 Norm = Literal["linf", "l2", "l1"]
 _ORDER = {"linf": math.inf, "l2": 2, "l1": 1}
@@ -30,13 +32,10 @@ class Ball:
     """
 
     norm: Norm
-    radius: float
+    radius: Annotated[float, Bounds("a finite number from 0, in pixel units", 0)]
 
     def __post_init__(self) -> None:
-        if self.norm not in get_args(Norm):
-            raise ValueError(f"Ball norm: expected one of {list(get_args(Norm))}, got {self.norm!r}")
-        if not 0 <= self.radius < math.inf:
-            raise ValueError(f"Ball radius: expected a finite number from 0, in pixel units, got {self.radius!r}")
+        check_fields(self)
 
     def distance(self, adversarial: Tensor, images: Tensor) -> Tensor:
         """Norm of the difference of two batches (N, C, H, W), (N,)."""
@@ -46,7 +45,7 @@ class Ball:
         """Where adversarial images (N, C, H, W) lie in ball and box, (N,) bool; NaN lies nowhere.
 
         Args:
-            adversarial: images to judge.
+            adversarial: the images in question.
             images: centres of the balls.
             tolerance: for the rounding of float32, absolute in linf (and the box), relative to 1 + radius otherwise.
         """

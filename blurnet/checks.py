@@ -105,7 +105,9 @@ def check_logits(z: Tensor, *, n: int, name: str = "logits") -> None:
         ValueError: wrong shape, or NaN or infinite values.
     """
     if not isinstance(z, Tensor) or not z.is_floating_point():
-        raise TypeError(f"{name}: the model must return a float tensor, got {getattr(z, 'dtype', type(z).__name__)}")
+        hint = "; wrap the model to return its .logits" if hasattr(z, "logits") else ""
+        got = getattr(z, "dtype", type(z).__name__)
+        raise TypeError(f"{name}: the model must return a float tensor, got {got}{hint}")
     if z.ndim != 2 or z.shape[0] != n:
         raise ValueError(f"{name}: expected shape ({n}, classes), got {tuple(z.shape)}")
     if not bool(torch.isfinite(z.detach()).all()):

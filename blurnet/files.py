@@ -1,21 +1,96 @@
-"""Weights in files: safetensors only, strict, hashed, written whole or not at all."""
+"""Files: written whole or not at all, read strictly, told apart by what they hold; weights as safetensors only."""
 
 import hashlib
+import json
 import os
+import pickletools
 import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from blurnet.strict import parse_json
+
 Net = TypeVar("Net", bound=nn.Module)
 
-_PICKLE_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".tar")
-# A zip (torch.save since 1.6), and pickle protocols 2 to 5; a safetensors file starts with the length of its header.
-_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_PICKLE_SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".pickle", ".tar", ".gz", ".npy", ".npz")
+# A zip (torch.save since 1.6, .npz) and gzip (a compressed pickle as a rule).
+_ARCHIVE_STARTS = (b"PK\x03\x04", b"\x1f\x8b")
+_OPCODES = frozenset(opcode.code for opcode in pickletools.opcodes)
+_CONVERT = (
+    "If you trust where it comes from, convert it once: safetensors.torch.save_file(torch.load({name!r}, "
+    "weights_only=True), 'model.safetensors') (a Lightning checkpoint holds its weights under 'state_dict')"
+)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A binary stream whose content becomes the file at ``path`` when the block ends without an error.
+
+    What is written goes into a temporary file beside it, which is flushed to the disk and then renamed. After an error
+    nothing is left, and what was at ``path`` is still there.
+
+    Raises:
+        OSError: the folder is missing or cannot be written.
+    """
+    place = Path(path)
+    handle, name = tempfile.mkstemp(dir=place.parent, prefix=f".{place.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).chmod(0o644)  # mkstemp's 0600 would hide a shared model from others
+        Path(name).replace(place)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_atomic(path: str | os.PathLike[str], data: bytes | str) -> None:
+    """Write a file whole or not at all, text in UTF-8; OSError as :func:`replacing`."""
+    with replacing(path) as stream:
+        stream.write(data.encode() if isinstance(data, str) else data)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write a value as indented JSON, whole or not at all.
+
+    Raises:
+        ValueError, TypeError: NaN, infinities and objects, which JSON has not. OSError: as :func:`replacing`.
+    """
+    write_atomic(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def write_json_lines(path: str | os.PathLike[str], rows: Iterable[Any]) -> None:
+    """Write one line of JSON a row, each as it comes, whole or not at all; errors as :func:`write_json`."""
+    with replacing(path) as stream:
+        for row in rows:
+            stream.write((json.dumps(row, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: str | os.PathLike[str], what: str = "file") -> Any:
+    """The value of a JSON file.
+
+    Args:
+        path: the file, in UTF-8.
+        what: how messages call it: "report".
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: not JSON, or what JSON has not: NaN, infinities, repeated keys.
+    """
+    file = _existing(path, what)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: not JSON ({error})") from error
+    return parse_json(text, str(file))
 
 
 def save_weights(net: nn.Module, path: str | os.PathLike[str]) -> str:
@@ -70,48 +145,86 @@ def load_weights(net: Net, path: str | os.PathLike[str], sha256: str | None = No
 
 
 def read_safetensors(path: str | os.PathLike[str], sha256: str | None = None) -> dict[str, Tensor]:
-    """The tensors of a safetensors file given by a user, on the CPU; errors as in :func:`load_weights`."""
+    """The finite tensors of a safetensors file given by a user, on the CPU; errors as in :func:`load_weights`."""
+    tensors, _ = _read(_existing(path, "weights file"), sha256, _CONVERT.format(name=Path(path).name))
+    _check_finite(tensors, str(path))
+    return tensors
+
+
+def read_tensors(
+    path: str | os.PathLike[str], what: str = "tensor file", cure: str | None = None
+) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors, of any value, and metadata of a safetensors file, on the CPU.
+
+    Args:
+        path: the file.
+        what: how a message calls it where it is missing: "patch file".
+        cure: what to do about a pickle; None says how to convert one.
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: a pickle, or not a whole safetensors file.
+    """
+    return _read(_existing(path, what), None, cure or _CONVERT.format(name=Path(path).name))
+
+
+def refuse_pickle(path: str | os.PathLike[str], cure: str, what: str = "file") -> None:
+    """Raise ValueError for a pickle, which can run code when it is loaded; the message ends with ``cure``.
+
+    A file is what it holds: a safetensors file passes under any name, even where the length of its header reads as
+    the first bytes of a pickle. Other files are pickles by their suffix, their first bytes, or as archives of one.
+
+    Args:
+        path: the file.
+        cure: what to do instead, the end of the message.
+        what: how a message calls it where it is missing: "patch file".
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: a pickle.
+    """
+    file = _existing(path, what)
+    with file.open("rb") as stream:
+        start = stream.read(9)
+    _refuse_pickle(file, start, file.stat().st_size, cure)
+
+
+def _existing(path: str | os.PathLike[str], what: str) -> Path:
     file = Path(path)
     if not file.is_file():
-        raise FileNotFoundError(f"no such weights file: {file}")
-    with file.open("rb") as stream:
-        start = stream.read(4)
-    if file.suffix.lower() in _PICKLE_SUFFIXES or start.startswith(_PICKLE_STARTS):
-        raise ValueError(
-            f"{file} looks like a pickle, which can run code when it is loaded, so it is refused. If you trust where "
-            f"it comes from, convert it once: safetensors.torch.save_file(torch.load({file.name!r}, "
-            "weights_only=True), 'model.safetensors') (a Lightning checkpoint holds its weights under 'state_dict')"
-        )
+        raise FileNotFoundError(f"no such {what}: {file}")
+    return file
+
+
+def _read(file: Path, sha256: str | None, cure: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     data = file.read_bytes()
+    _refuse_pickle(file, data[:9], len(data), cure)
     # Hash and tensors come from the same bytes: the file cannot change in between.
     if sha256 is not None and (found := hashlib.sha256(data).hexdigest()) != sha256.lower():
         raise ValueError(f"{file}: damaged or tampered with: its SHA-256 is {found}, expected {sha256}")
     try:
         tensors = safetensors.torch.load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except (SafetensorError, ValueError, KeyError) as error:
         raise ValueError(f"{file} is not a whole safetensors file ({error}); fetch it again") from error
-    _check_finite(tensors, str(file))
-    return tensors
+    return tensors, header.get("__metadata__", {})
 
 
-def write_atomic(path: Path, data: bytes | str) -> None:
-    """Write a file whole or not at all: into a temporary file beside it, then rename.
+def _refuse_pickle(file: Path, start: bytes, size: int, cure: str) -> None:
+    """``start``: the first 9 bytes of the file, or all of a shorter one."""
+    if _is_safetensors(start, size):
+        return
+    if file.suffix.lower() in _PICKLE_SUFFIXES or start.startswith(_ARCHIVE_STARTS) or _is_pickle(start):
+        raise ValueError(f"{file} looks like a pickle, which can run code when it is loaded, so it is refused. {cure}")
 
-    Raises:
-        OSError: the folder is missing or cannot be written; what was at ``path`` is still there.
-    """
-    content = data.encode() if isinstance(data, str) else data
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).chmod(0o644)  # mkstemp's 0600 would hide a shared model from others
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+
+def _is_safetensors(start: bytes, size: int) -> bool:
+    """The length of a header that the file can hold, 8 bytes, low ones first; then the header, a JSON object."""
+    return start[8:9] == b"{" and 8 + int.from_bytes(start[:8], "little") <= size
+
+
+def _is_pickle(start: bytes) -> bool:
+    """The mark of protocols 2 to 5, then an opcode; not the length of a safetensors header that was cut off."""
+    marked = start[:1] == b"\x80" and start[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+    return marked and start[2:3].decode("latin1") in _OPCODES and any(start[3:8])
 
 
 def _check_finite(tensors: dict[str, Tensor], what: str) -> None:

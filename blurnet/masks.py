@@ -8,14 +8,18 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 
 from blurnet.checks import check_images, check_mask
+from blurnet.strict import Bounds, check_fields
 
 Box = tuple[int, int, int, int]
+
+#: How much of an image a patch covers, a setting.
+Area = Annotated[float, Bounds("a share of the image in (0, 1]", 0, 1, open=True)]
 
 #: The four stickers of RP2's LISA attack on a 32 x 32 sign, as half-open (top, bottom, left, right) pixels.
 #: Source: evtimovi/robust_physical_perturbations, masks/mask_l1loss_uniform_rectangles.png (30 px, 2.93 %).
@@ -205,15 +209,12 @@ class Place:
     Source: Naseer et al. 2019, section 5.1, for "border".
     """
 
-    area: float = 0.05
+    area: Area = 0.05
     where: Where = "border"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.area <= 1:
-            raise ValueError(f"Place area: expected a share of the image in (0, 1], got {self.area!r}")
-        if self.where not in get_args(Where):
-            raise ValueError(f"Place where: expected one of {list(get_args(Where))}, got {self.where!r}")
+        check_fields(self)
 
     def boxes(self, images: Tensor) -> Tensor:
         """The box of each image's patch, (N, 4) int64; images (N, C, H, W) in [0, 1]."""

@@ -9,24 +9,39 @@ from torch import nn
 
 
 @contextmanager
+def evaluating(model: Callable[..., Any]) -> Iterator[None]:
+    """Every module of a model in evaluation mode; each mode is put back as it was. What is no module is left alone."""
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    modes = [m.training for m in modules]
+    try:
+        for m in modules:
+            m.training = False
+        yield
+    finally:
+        for m, mode in zip(modules, modes, strict=True):
+            m.training = mode
+
+
+@contextmanager
+def resting(model: Callable[..., Any]) -> Iterator[None]:
+    """Evaluation mode and no gradients, to look at what a model says; all restored after."""
+    with evaluating(model), torch.no_grad():
+        yield
+
+
+@contextmanager
 def attacking(model: Callable[..., Any]) -> Iterator[None]:
     """Gradients on, inference mode off, module in evaluation mode with frozen parameters; all restored after.
 
     Frozen parameters spare the backward pass the gradients that no attack uses.
     """
-    modules = list(model.modules()) if isinstance(model, nn.Module) else []
     parameters = list(model.parameters()) if isinstance(model, nn.Module) else []
-    modes = [m.training for m in modules]
     wanted = [p.requires_grad for p in parameters]
     try:
-        for m in modules:
-            m.training = False
         for p in parameters:
             p.requires_grad_(False)
-        with torch.inference_mode(False), torch.enable_grad():
+        with evaluating(model), torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
-        for m, mode in zip(modules, modes, strict=True):
-            m.training = mode
         for p, grad in zip(parameters, wanted, strict=True):
             p.requires_grad_(grad)

@@ -52,7 +52,7 @@ def dct2(x: Tensor, band: int) -> Tensor:
     :func:`inverse_dct2` undo each other; with less, one after the other gives the nearest maps of low frequency.
     """
     height, width = _maps(x).shape[-2:]
-    return _dct_basis(height, band, x).mT @ x @ _dct_basis(width, band, x)
+    return dct_basis(height, band, x).mT @ x @ dct_basis(width, band, x)
 
 
 def inverse_dct2(coefficients: Tensor, size: tuple[int, int]) -> Tensor:
@@ -61,10 +61,10 @@ def inverse_dct2(coefficients: Tensor, size: tuple[int, int]) -> Tensor:
     The sum of squares of the maps is that of the coefficients.
     """
     rows, columns = _maps(coefficients).shape[-2:]
-    return _dct_basis(size[0], rows, coefficients) @ coefficients @ _dct_basis(size[1], columns, coefficients).mT
+    return dct_basis(size[0], rows, coefficients) @ coefficients @ dct_basis(size[1], columns, coefficients).mT
 
 
-def _dct_basis(size: int, band: int, like: Tensor) -> Tensor:
+def dct_basis(size: int, band: int, like: Tensor) -> Tensor:
     """The lowest ``band`` cosines of the orthonormal DCT-II on ``size`` points, as columns (size, band)."""
     if not 1 <= band <= size:
         raise ValueError(f"band must be from 1 to the {size} pixels of a side, got {band}")

@@ -34,13 +34,15 @@ class Bounds:
     low: float
     high: float = math.inf
     open: bool = False  #: whether ``low`` itself is left out
+    odd: bool = False  #: whether even numbers are left out
 
     def __repr__(self) -> str:
         return self.text
 
     def hold(self, value: float) -> bool:
         """Whether a number lies in the range; NaN and infinities lie in none."""
-        return (value > self.low if self.open else value >= self.low) and value <= self.high and math.isfinite(value)
+        above = value > self.low if self.open else value >= self.low
+        return above and value <= self.high and math.isfinite(value) and not (self.odd and value % 2 == 0)
 
 
 def at_least(low: float) -> Bounds:
@@ -60,6 +62,8 @@ def between(low: float, high: float) -> Bounds:
 
 Count = Annotated[int, at_least(1)]
 Steps = Annotated[int, at_least(0)]
+#: The side of a window that has a middle.
+Odd = Annotated[int, Bounds("a positive odd integer", 1, odd=True)]
 Positive = Annotated[float, above(0)]
 NotNegative = Annotated[float, at_least(0)]
 #: A share of something that is there, in (0, 1].
@@ -69,11 +73,12 @@ Fraction = Annotated[float, between(0, 1)]
 
 
 @functools.cache
-def _hints(cls: type) -> dict[str, Any]:
+def hints_of(cls: type) -> dict[str, Any]:
+    """The annotations of a class by name, with their ranges."""
     return typing.get_type_hints(cls, include_extras=True)
 
 
-def check_fields(value: Any, owner: str = "") -> None:
+def check_fields(value: Any, owner: str = "", *, option: bool = False) -> None:
     """Hold every field of a dataclass against its annotation; call it in ``__post_init__``.
 
     Looked at are numbers, text, ``Literal``, ``Annotated`` with :class:`Bounds`, unions, tuples and classes; a
@@ -82,14 +87,16 @@ def check_fields(value: Any, owner: str = "") -> None:
     Args:
         value: the dataclass instance.
         owner: how messages call it; its class where left out.
+        option: call a field by its option on a command line, "--image-steps", without an owner.
 
     Raises:
         ValueError: not one of the choices, or out of range. TypeError: of another type. The message begins with
             ``owner`` and the field's name.
     """
-    hints = _hints(type(value))  # type: ignore[arg-type, unused-ignore]
+    hints = hints_of(type(value))  # type: ignore[arg-type, unused-ignore]
     for field in dataclasses.fields(value):
-        _check(getattr(value, field.name), hints[field.name], f"{owner or type(value).__name__} {field.name}")
+        name = f"--{field.name.replace('_', '-')}" if option else f"{owner or type(value).__name__} {field.name}"
+        _check(getattr(value, field.name), hints[field.name], name)
 
 
 def _check(value: Any, hint: Any, what: str) -> None:

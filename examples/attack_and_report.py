@@ -32,7 +32,7 @@ def main() -> None:
     classes = net.classes
     images = SyntheticSigns("test", 340)
     if arguments.folder:
-        images = FolderImages(arguments.folder, "all", image_size=32, fit="stretch")
+        images = FolderImages(arguments.folder, image_size=32, fit="stretch").files("all")
     if arguments.jpeg:
         net = blurnet.defend(net, blurnet.JPEG(quality=arguments.jpeg))
 

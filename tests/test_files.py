@@ -1,13 +1,26 @@
 """Weights in files: whole, finite, hashed and fitting, or refused."""
 
+import gzip
 import hashlib
+import json
+import pickle
 
 import pytest
 import safetensors.torch
 import torch
 from torch import nn
 
-from blurnet.files import load_weights, read_safetensors, save_weights, write_atomic
+from blurnet.files import (
+    load_weights,
+    read_json,
+    read_safetensors,
+    read_tensors,
+    refuse_pickle,
+    save_weights,
+    write_atomic,
+    write_json,
+    write_json_lines,
+)
 
 
 def net(outputs: int = 3, seed: int = 0) -> nn.Sequential:
@@ -76,18 +89,78 @@ def test_tampered(saved):
         load_weights(net(), path, sha256)
 
 
-@pytest.mark.parametrize("name", ["model.pt", "model.pth", "model.ckpt", "model.bin", "model.safetensors"])
-def test_pickles_are_refused_whatever_their_name(tmp_path, name):
-    path = tmp_path / name
-    for modern in (True, False):
-        torch.save(net().state_dict(), path, _use_new_zipfile_serialization=modern)
-        with pytest.raises(ValueError, match=r"pickle.*convert it once: safetensors.torch.save_file"):
+def header_of(length: int) -> bytes:
+    """A safetensors file of one tensor whose header has ``length`` bytes."""
+    text = {"__metadata__": {"pad": ""}, "w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}
+    text["__metadata__"]["pad"] = "x" * (length - len(json.dumps(text)))
+    header = json.dumps(text).encode()
+    assert len(header) == length
+    return length.to_bytes(8, "little") + header + torch.tensor([1.0, 2.0]).numpy().tobytes()
+
+
+#: Headers that begin like pickles of protocols 2 to 5: 0x80, then 2 to 5; in three places of a large file too.
+LIKE_PICKLES = [0x80 + 0x100 * protocol + 0x10000 * more for protocol in (2, 3, 4, 5) for more in (0, 1, 0x4B, 0x5D)]
+
+
+@pytest.mark.parametrize("lengths", [LIKE_PICKLES, range(152, 2048, 8)], ids=["like pickles", "all"])
+def test_a_file_is_what_it_holds_whatever_the_length_of_its_header(tmp_path, lengths):
+    for length in lengths:
+        for name in ("w.safetensors", "w.bin", "w.pt"):
+            path = tmp_path / name
+            path.write_bytes(header_of(length))
+            assert read_safetensors(path)["w"].tolist() == [1.0, 2.0]
+            tensors, metadata = read_tensors(path, "patch file")
+            assert (list(tensors), set(metadata["pad"])) == (["w"], {"x"})
+            refuse_pickle(path, "nothing to cure")
+
+
+def test_what_is_cut_off_is_no_pickle(tmp_path):
+    path = tmp_path / "w.safetensors"
+    for length, kept in ((n, k) for n in LIKE_PICKLES for k in (0, 3, 8, 9, n // 2, n + 8, n + 15)):
+        path.write_bytes(header_of(length)[:kept])
+        with pytest.raises(ValueError, match="not a whole safetensors file"):
             read_safetensors(path)
+
+
+def as_pickles(path, value):
+    """The same value in every form that torch and Python pickle it in, one after the other."""
+    for protocol in (2, 3, 4, 5):
+        path.write_bytes(pickle.dumps(value, protocol=protocol))
+        yield
+    for modern in (True, False):
+        torch.save(value, path, _use_new_zipfile_serialization=modern)
+        yield
+    path.write_bytes(gzip.compress(pickle.dumps(value)))
+    yield
+
+
+VALUES = [None, 7, [], {}, {"a": 1.5}, "x" * 640, net().state_dict()]
+NAMES = ["model.pt", "model.pth", "model.ckpt", "model.bin", "model.safetensors", "model", "picture.png"]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value)[:9])
+@pytest.mark.parametrize("name", NAMES)
+def test_pickles_are_refused_whatever_their_name(tmp_path, name, value):
+    for _ in as_pickles(tmp_path / name, value):
+        with pytest.raises(ValueError, match=r"pickle.*convert it once: safetensors.torch.save_file"):
+            read_safetensors(tmp_path / name)
+        with pytest.raises(ValueError, match=r"looks like a pickle.*refused. save it as PNG"):
+            refuse_pickle(tmp_path / name, "save it as PNG")
+
+
+def test_other_suffixes_of_pickles_are_refused_by_name(tmp_path):
+    (tmp_path / "model.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(ValueError, match="pickle"):
+        read_tensors(tmp_path / "model.npy")
 
 
 def test_absent_file(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such weights file"):
         read_safetensors(tmp_path / "none.safetensors")
+    with pytest.raises(FileNotFoundError, match="no such patch file"):
+        read_tensors(tmp_path / "none.safetensors", "patch file")
+    with pytest.raises(FileNotFoundError, match="no such report"):
+        read_json(tmp_path / "none.json", "report")
 
 
 def test_non_finite_weights_are_neither_written_nor_read(tmp_path):
@@ -121,3 +194,30 @@ def test_failing_write_keeps_the_old_file(tmp_path, monkeypatch):
         write_atomic(path, "new")
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["card.json"]
+
+
+def test_json_round_trip_and_what_json_has_not(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"a": [1, None, "ü"]})
+    assert read_json(path) == {"a": [1, None, "ü"]}
+    with pytest.raises(ValueError, match="Out of range float"):
+        write_json(path, {"a": float("nan")})
+    for text in (b'{"a": NaN}', b'{"a": 1, "a": 2}', b"{", b"\xff"):
+        path.write_bytes(text)
+        with pytest.raises(ValueError, match=r"a\.json: "):
+            read_json(path)
+
+
+def test_lines_are_written_one_at_a_time_and_whole(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    write_json_lines(path, ({"i": i} for i in range(3)))
+    assert [json.loads(line) for line in path.read_text().splitlines()] == [{"i": 0}, {"i": 1}, {"i": 2}]
+
+    def broken():
+        yield {"i": 9}
+        raise RuntimeError("lost its source")
+
+    with pytest.raises(RuntimeError, match="lost its source"):
+        write_json_lines(path, broken())
+    assert len(path.read_text().splitlines()) == 3
+    assert [p.name for p in tmp_path.iterdir()] == ["rows.jsonl"]

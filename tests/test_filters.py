@@ -7,7 +7,20 @@ import pytest
 import torch
 from scipy import ndimage
 
-from blurnet.filters import KERNELS, binomial, box, depthwise, gaussian, make_kernel
+from blurnet.filters import (
+    GAIN,
+    KERNELS,
+    binomial,
+    box,
+    depthwise,
+    derivatives,
+    forward_differences,
+    gaussian,
+    make_kernel,
+    scaled_gradient,
+    shifted,
+    windows_over,
+)
 
 SCIPY = {"reflect": "mirror", "replicate": "nearest", "zeros": "constant", "circular": "wrap"}
 
@@ -88,3 +101,69 @@ def test_box_response(k):
     response = torch.fft.fft2(padded).abs()
     torch.testing.assert_close(response[0, 8], torch.tensor(1 / k))
     torch.testing.assert_close(response[8, 8], torch.tensor(1 / k**2))
+
+
+def test_views_of_a_window():
+    padded = torch.arange(20.0).view(4, 5)
+    views = shifted(padded, 3)
+    assert len(views) == 9
+    assert torch.equal(views[0], padded[:2, :3])
+    assert torch.equal(views[5], padded[1:3, 2:])
+    assert views[8].data_ptr() == padded[2:, 2:].data_ptr()
+
+
+def test_forward_differences_end_as_asked():
+    maps = torch.tensor([[0.0, 1, 4], [2, 5, 9]])[None, None]
+    across, down = forward_differences(maps, "constant")
+    assert across[0, 0].tolist() == [[1, 3, 0], [3, 4, 0]]
+    assert down[0, 0].tolist() == [[2, 4, 5], [0, 0, 0]]
+    across, down = forward_differences(maps, "replicate")
+    assert across[0, 0].tolist() == [[1, 3, 3], [3, 4, 4]]
+    assert down[0, 0].tolist() == [[2, 4, 5], [2, 4, 5]]
+
+
+@pytest.mark.parametrize("stencil", sorted(GAIN))
+def test_derivatives_of_a_ramp(stencil):
+    ramp = (2 * torch.arange(6.0)[:, None] + torch.arange(7.0))[None, None]
+    across, down = (d[..., 1:-1, 1:-1] / GAIN[stencil] for d in derivatives(ramp, stencil))
+    torch.testing.assert_close(across, torch.ones_like(across))
+    torch.testing.assert_close(down, 2 * torch.ones_like(down))
+    with pytest.raises(ValueError, match=r"stencil: expected one of .*, got 'scharr'"):
+        derivatives(ramp, "scharr")
+
+
+def test_scaled_gradient_lies_in_the_unit_interval_and_flat_images_have_none(generator):
+    x = torch.rand(3, 2, 8, 9, generator=generator)
+    x[1] = 0.4
+    scaled = scaled_gradient(x)
+    assert scaled[[0, 2]].flatten(1).amin(1).tolist() == [0, 0]
+    assert scaled[[0, 2]].flatten(1).amax(1).tolist() == [1, 1]
+    assert (scaled[1] == 0).all()
+    x.requires_grad_()
+    (gradient,) = torch.autograd.grad(scaled_gradient(x).square().sum(), x)
+    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("beyond", [True, False])
+@pytest.mark.parametrize(
+    ("size", "block", "overlap"), [((32, 32), None, None), ((33, 47), 8, 3), ((80, 99), None, None)]
+)
+def test_means_of_windows(size, block, overlap, beyond, generator):
+    maps = torch.rand(2, 3, *size, generator=generator, dtype=torch.float64)
+    windows = windows_over(maps.shape, block, overlap, beyond=beyond)
+    missing = [max(0, end - side) for end, side in zip(windows.covered, size, strict=True)]
+    assert beyond or not any(missing)
+    padded = np.pad(maps.numpy(), [(0, 0), (0, 0), *((0, m) for m in missing)], mode="reflect")
+    starts = [range(0, count * windows.stride, windows.stride) for count in (windows.rows, windows.columns)]
+    wanted = [
+        [padded[:, :, i : i + windows.block, j : j + windows.block].mean((1, 2, 3)) for j in starts[1]]
+        for i in starts[0]
+    ]
+    np.testing.assert_allclose(windows.means(maps)[:, 0].numpy(), np.moveaxis(np.array(wanted), -1, 0), atol=1e-12)
+
+
+def test_windows_that_do_not_fit_raise():
+    with pytest.raises(ValueError, match=r"LGS: block 15 with overlap 5 does not fit images \(1, 3, 12, 40\)"):
+        windows_over(torch.Size((1, 3, 12, 40)), 15, None, what="LGS")
+    with pytest.raises(ValueError, match="2 x 2 pixels"):
+        windows_over(torch.Size((1, 3, 1, 40)), None, None)

@@ -17,7 +17,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "models" not in path.re
 ROWS = (
     ("checks",),  # the guards stand below everything that raises through them
     ("strict",),
-    ("balls", "masks", "bpda", "filters", "spectra", "rates", "files", "modes", "quiet", "templates"),
+    ("balls", "masks", "bpda", "filters", "settings", "spectra", "rates", "files", "modes", "quiet", "templates"),
     ("layers", "transforms", "nets", "attacks", "certified", "data"),
     ("zoo",),
     ("training", "evaluation"),

@@ -54,3 +54,11 @@ def test_an_interval_over_groups_repeats_and_does_not_vanish():
 def test_groups_of_one_are_no_groups():
     flags = torch.tensor([1, 0, 1]).bool()
     assert Rate.over(flags, ["a", "b", "c"]) == Rate.of(2, 3)
+
+
+def test_the_texts_of_a_rate():
+    rate = Rate.of(993, 1026)
+    assert str(rate) == "96.8 % [95.5, 97.8], n = 1,026"
+    assert (rate.percent, rate.interval, rate.short) == ("96.8 %", "95.5-97.8", "96.8 (95.5-97.8)")
+    assert rate.trials == "n = 1,026"
+    assert Rate.over(torch.tensor([True, False, True]), "aab").trials == "n = 3 in 2 groups"

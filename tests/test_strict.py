@@ -1,10 +1,13 @@
 """Plain values to annotated types."""
 
+import dataclasses
+import json
 from typing import Any, Literal
 
 import pytest
 
-from blurnet.strict import check_arguments, coerce, from_dict
+from blurnet.rates import Rate
+from blurnet.strict import JSON, NOT_STORED, check_arguments, coerce, from_dict, parse_json, plain
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
 
 
@@ -62,3 +65,39 @@ def test_keys_of_a_spec_are_listed():
         from_dict(ModelSpec, [], "spec")
     with pytest.raises(TypeError, match="expected a number"):
         DefenseSpec("lgs", args={"a": [1, (2,)]})
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    sizes: tuple[int, ...]
+    rate: Rate | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    inner: Inner
+    rows: list[Inner]
+    settings: dict[str, JSON]
+    shown: object = dataclasses.field(default=None, compare=False, metadata=NOT_STORED)
+
+
+def test_values_go_to_plain_data_and_back():
+    value = Outer(Inner((1, 2)), [Inner((), Rate.of(1, 2))], {"a": [1, None, "b", {"c": 0.5}]}, shown=object())
+    made = plain(value)
+    assert made == {
+        "inner": {"sizes": [1, 2], "rate": None},
+        "rows": [{"sizes": [], "rate": Rate.of(1, 2).as_dict()}],
+        "settings": {"a": [1, None, "b", {"c": 0.5}]},
+    }
+    assert from_dict(Outer, json.loads(json.dumps(made)), "x") == value
+    with pytest.raises(ValueError, match=r"x: unknown \['shown'\]; allowed are \['inner', 'rows', 'settings'\]"):
+        from_dict(Outer, made | {"shown": None}, "x")
+    with pytest.raises(TypeError, match=r"x: expected an object with the keys \['inner', 'rows', 'settings'\]"):
+        from_dict(Outer, [], "x")
+
+
+@pytest.mark.parametrize("text", ["NaN", "-Infinity", "[1e999]", '{"a": 1, "a": 1}', "[" * 100_000, "{"])
+def test_what_is_not_json_is_refused(text):
+    with pytest.raises(ValueError, match=r"^file: (not JSON|repeated keys|-?\w+ is not JSON)"):
+        parse_json(text, "file")
+    assert parse_json("[1.5, 1e3]", "file") == [1.5, 1000.0]

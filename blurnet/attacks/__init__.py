@@ -3,8 +3,8 @@
 from blurnet.attacks.autopatch import AutoPatch
 from blurnet.attacks.ball.pgd import FGSM, PGD
 from blurnet.attacks.ball.square import Square
-from blurnet.attacks.base import Attack
-from blurnet.attacks.engine.ascent import MaskedAttack
+from blurnet.attacks.base import STANDING, WRONG, Attack, Model, Problem, Record
+from blurnet.attacks.engine.goal import Goal
 from blurnet.attacks.engine.losses import (
     LOSSES,
     Loss,
@@ -22,9 +22,9 @@ from blurnet.attacks.patch.hard_label import HardLabel
 from blurnet.attacks.patch.lavan import LaVAN
 from blurnet.attacks.patch.location import BestLocation
 from blurnet.attacks.patch.low_frequency import LowFrequency
+from blurnet.attacks.patch.masked import MaskedAttack
 from blurnet.attacks.patch.pgd import PatchPGD
 from blurnet.attacks.patch.random_search import PatchRandomSearch
-from blurnet.attacks.record import Detailed, Record
 from blurnet.attacks.universal.adversarial_patch import AdversarialPatch
 from blurnet.attacks.universal.files import IMAGENET_PATCH_POSES, load_imagenet_patch
 from blurnet.attacks.universal.held_out import HeldOutPatch

@@ -2,21 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model, prepared
+from blurnet.attacks.base import Attack, Model, Problem, Record
 from blurnet.attacks.engine.targets import Rank
 from blurnet.attacks.patch.lavan import LaVAN
 from blurnet.attacks.patch.location import BestLocation
 from blurnet.attacks.patch.low_frequency import LowFrequency
 from blurnet.attacks.patch.pgd import PatchPGD
 from blurnet.attacks.patch.random_search import PatchRandomSearch
-from blurnet.attacks.record import Record
 from blurnet.attacks.wrappers.model import MadeOn
 from blurnet.attacks.wrappers.worst_of import WorstOf
-from blurnet.masks import Place
+from blurnet.masks import Area, Place
 
 BudgetName = Literal["quick", "standard", "full"]
 
@@ -65,7 +64,7 @@ class AutoPatch(Attack):
         ValueError: an area outside (0, 1], or an unknown budget. TypeError: a view or source that cannot be called.
     """
 
-    area: float = 0.05
+    area: Area = 0.05
     mask: Tensor | None = field(default=None, repr=False, compare=False)
     budget: BudgetName = "standard"
     source: Model | None = field(default=None, repr=False, compare=False)
@@ -73,10 +72,7 @@ class AutoPatch(Attack):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.area <= 1:
-            raise ValueError(f"AutoPatch area: expected a share of the image in (0, 1], got {self.area!r}")
-        if self.budget not in get_args(BudgetName):
-            raise ValueError(f"AutoPatch budget: expected one of {list(get_args(BudgetName))}, got {self.budget!r}")
+        super().__post_init__()
         for model in (*self.views, *(() if self.source is None else (self.source,))):
             if not callable(model):
                 raise TypeError(f"AutoPatch: expected models, images to logits, got {type(model).__name__}")
@@ -104,20 +100,12 @@ class AutoPatch(Attack):
             stages[f"low frequency {band:g}"] = self._placed(replace(low, composition="replace"))
         stages["random search"] = PatchRandomSearch(self.area, self.mask, steps=budget.queries, seed=self.seed)
         if self.source is not None:
-            stages["transfer"] = MadeOn(self._placed(replace(margin, stop=False)), self.source)
+            stages["transfer"] = MadeOn(self._placed(replace(margin, stop=False)), self.source, same=False)
         return stages
 
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, 3, H, W); see the class."""
-        return self._worst(images).run(model, images, labels)
-
-    def detailed(self, model: Model, images: Tensor, labels: Tensor) -> Record:
-        """Attack a batch as a call does, and report which stage broke each image, at what cost and where."""
-        with prepared(model, images, labels) as (x, y):
-            return self._worst(x).detailed(model, x, y)
-
-    def _worst(self, images: Tensor) -> WorstOf:
-        return WorstOf(tuple(self.stages(min(images.shape[-2:])).values()))
+    def search(self, problem: Problem) -> Record:
+        """See the class; the stage is the first that broke the image."""
+        return WorstOf(tuple(self.stages(min(problem.images.shape[-2:])).values())).search(problem)
 
     def _placed(self, attack: PatchPGD | LowFrequency) -> Attack:
         """The attack under the mask, or at each image's worst places."""

@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from blurnet.attacks.base import Attack, Model
-from blurnet.attacks.engine.targets import Rule, check_target, choose_targets
+from blurnet.attacks.base import Attack, Model, Problem, Record
+from blurnet.attacks.engine.targets import Rule
 from blurnet.balls import Ball
 from blurnet.checks import check_mask
+from blurnet.masks import mask_boxes, masks_of
 
 Library = Literal["foolbox", "art", "torchattacks"]
 
@@ -54,36 +55,36 @@ class External(Attack):
     """
 
     library: Library
-    attack: Any = field(repr=False)
+    attack: Callable[..., Any] = field(repr=False)
     ball: Ball | None = None
     mask: Tensor | None = field(default=None, repr=False, compare=False)
     target: int | Rule | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.library not in get_args(Library):
-            raise ValueError(f"External library: expected one of {list(get_args(Library))}, got {self.library!r}")
+        super().__post_init__()
         if not callable(self.attack):
             raise TypeError(f"External attack: expected a callable, see the class; got {self.attack!r}")
-        check_target(self.target, "External")
 
     def __repr__(self) -> str:
         rest = f"ball={self.ball!r}, target={self.target!r}, seed={self.seed!r}"
         return f"External({self.library!r}, {_shown(self.attack)}, {rest})"
 
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, C, H, W); see the class."""
+    def search(self, problem: Problem) -> Record:
+        """See the class; an image has fallen where the answer is wrong, or with a target the target."""
+        images = problem.images
         if self.mask is not None:
             check_mask(self.mask, images, "External mask")
-        with torch.no_grad():
-            logits = model(images)
-        targets = choose_targets(
-            self.target, logits, labels, seed=self.seed, images=images, name=f"{self._name()} target"
-        )
-        job = _Job(_Module(model, images).eval(), images.clone(), labels.clone(), targets, logits.shape[1])
+        goal = problem.goal(self.target, seed=self.seed, name=f"{self._name()} target")
+        net, classes = _Module(problem.model, images).eval(), problem.clean.shape[1]
+        job = _Job(net, images.clone(), goal.labels.clone(), goal.targets, classes)
         with _seeded(self.seed, images.device):
             result = {"foolbox": self._foolbox, "art": self._art, "torchattacks": self._torchattacks}[self.library](job)
-        return self._checked(result, images)
+        adversarial = self._checked(result, images)
+        with torch.no_grad():
+            fooled = goal.reached(problem.model(adversarial))
+        box = None if self.mask is None else mask_boxes(masks_of(self.mask, images))
+        return problem.record(adversarial, fooled, box)
 
     def _name(self) -> str:
         return f"External {self.library}"

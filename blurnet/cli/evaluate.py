@@ -19,8 +19,7 @@ from blurnet.attacks.universal.rp2 import RP2
 from blurnet.checks import check_writable
 from blurnet.cli.shared import HelpText, one_line_errors, own_arguments, public_command
 from blurnet.data.images import ImageTensors
-from blurnet.data.module import get_data
-from blurnet.data.sign_data import SignData
+from blurnet.data.module import DATA, SignData, get_data
 from blurnet.data.sources.rp2 import printable_colours
 from blurnet.data.sources.victims import Victims, load_victims
 from blurnet.evaluation.attacks import UNIVERSAL, describe_attacks
@@ -197,7 +196,7 @@ def load(config: CommandLine) -> Prepared:
     classes = model.classes or ()
     plan = Plan(config=config, model=model)
     names = [choice.name for choice in plan.choices]
-    victims = _victims(config, names, classes)
+    victims = _victims(config, names, classes, model.image_size)
     plan = dataclasses.replace(
         plan,
         clean=None if data is None else Pool(data.split("test"), classes, _data_name(config.data or ""), shard=256),
@@ -225,11 +224,13 @@ def _check_before_writing(plan: Plan) -> None:
     check_jobs(make_jobs(plan), plan.model.net)
 
 
-def _victims(config: CommandLine, names: list[str], classes: tuple[str, ...]) -> Victims | None:
-    """The victims, where anything needs them."""
+def _victims(
+    config: CommandLine, names: list[str], classes: tuple[str, ...], size: tuple[int, int] | None
+) -> Victims | None:
+    """The victims at the model's size, where anything needs them."""
     if config.on == "data" and UNIVERSAL not in names and config.noise is None and config.patch != "mask":
         return None
-    victims = load_victims(config.victims)
+    victims = load_victims(config.victims, image_size=size or 32)
     return victims if victims.classes == classes else _match_classes(victims, classes)
 
 
@@ -286,26 +287,16 @@ def _data_name(text: str) -> str:
 
 def _data(text: str, model: LoadedModel) -> SignData:
     """The data at the model's own size and fit, and in its numbering where it knows several (17 or 18 outputs)."""
-    data = get_data(text)
-    known = parameters(type(data))
+    make, _ = DATA.get(text.partition(":")[0], (None, False))
     options: dict[str, Any] = {}
-    if model.image_size is not None and "image_size" in known:
-        options["image_size"] = _square(model.image_size)
-    if model.fit is not None and "fit" in known:
-        options["fit"] = model.fit
-    if model.classes is not None and len(model.classes) in (17, 18) and "outputs" in known:
+    if model.classes is not None and len(model.classes) in (17, 18) and make and "outputs" in parameters(make):
         options["outputs"] = len(model.classes)
-    data = get_data(text, **options) if options else data
+    fit: Any = model.fit
+    data = get_data(text, image_size=model.image_size, fit=fit, **options)
     data.setup("test")
     if model.classes is not None and data.classes != model.classes:
         raise ValueError(f"--data {text}: its classes are {data.classes}, the model's {model.classes}")
     return data
-
-
-def _square(size: tuple[int, int]) -> int:
-    if size[0] != size[1]:
-        raise ValueError(f"--data: its images are square, the model's {size[0]}x{size[1]} pixels")
-    return size[0]
 
 
 def compare_main(arguments: Sequence[str]) -> int:

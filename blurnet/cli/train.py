@@ -2,7 +2,8 @@
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,13 +15,21 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from blurnet.checks import check_writable
 from blurnet.cli.shared import HelpText, one_line_errors, own_arguments, public_command
-from blurnet.data.sign_data import SignData
+from blurnet.data.module import SignData
+from blurnet.files import save_weights
 from blurnet.quiet import quiet
-from blurnet.rates import Rate
 from blurnet.training.callbacks import AtomicCheckpointIO, StepSeed, best_and_last
 from blurnet.training.classifier import Classifier
-from blurnet.training.export import export_model
-from blurnet.training.run_folder import SaveRunConfig, best_checkpoint, delete_run, last_checkpoint, loggers
+from blurnet.training.run import (
+    SaveRunConfig,
+    best_checkpoint,
+    check_image_size,
+    clean_accuracy,
+    delete_run,
+    export_model,
+    last_checkpoint,
+    loggers,
+)
 from blurnet.zoo.parse import parse_defenses
 
 DESCRIPTION = """Train a classifier with its defenses.
@@ -169,6 +178,7 @@ class TrainCLI(LightningCLI):
                 raise ValueError(
                     f"{self.out} holds a run: add --resume to go on with it, --overwrite, or another --out"
                 )
+            check_image_size(self.model.net, self.datamodule.image_size)
             self.datamodule.prepare_data()
             self.datamodule.setup("fit")
             check_writable(self.out)
@@ -181,18 +191,38 @@ class TrainCLI(LightningCLI):
             return
         best = best_checkpoint(self.out)
         best_path = str(best) if best.is_file() else None  # without checkpoints: the weights as they are
-        results = self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best_path)[0]
+        self.trainer.test(self.model, datamodule=self.datamodule, ckpt_path=best_path)
         if self.trainer.is_global_zero:
-            folder = export_model(
-                self.model,
-                self.datamodule,
-                self.out / "model",
-                accuracy=Rate.of(round(results["test/correct"]), round(results["test/n"])),
-                seed=self._get(self.config, "seed_everything"),
-                command=public_command("train.py", self.arguments),
-                seconds=self.timer.time_elapsed("train"),
-            )
+            with self._nothing_lost(best):
+                folder = self._export()
             print(f"model: {folder}   (blurnet.load_model({str(folder)!r}))")
+
+    def _export(self) -> Path:
+        return export_model(
+            self.model,
+            self.datamodule,
+            self.out / "model",
+            accuracy=clean_accuracy(self.model, self.datamodule),
+            seed=self._get(self.config, "seed_everything"),
+            command=public_command("train.py", self.arguments),
+            seconds=self.timer.time_elapsed("train"),
+        )
+
+    @contextmanager
+    def _nothing_lost(self, best: Path) -> Iterator[None]:
+        """Where the export fails, say where the weights are and how to export them; exit status 1."""
+        try:
+            yield
+        except Exception as error:
+            if best.is_file():
+                again = "the same command with --resume trains no more and exports again"
+            else:  # no checkpoints were asked for
+                best = self.out / "weights.safetensors"
+                save_weights(self.model.net, best)
+                again = "build the net from config.yaml and load them with blurnet.zoo.load_weights"
+            where = f"the training is finished and its weights are in {best}; {again}"
+            print(f"train.py: error: no model was written to {self.out / 'model'}: {error}\n{where}", file=sys.stderr)
+            raise SystemExit(1) from error
 
     def before_validate(self) -> None:
         """Take the run's best checkpoint unless --ckpt_path names another."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 Split = Literal["train", "val", "test"]
-SPLITS: tuple[Split, ...] = ("train", "val", "test")
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+#: How an image becomes square: both axes scaled (signs), or the shorter side scaled and the middle kept (photos).
 Fit = Literal["stretch", "crop"]
 
 #: The usual ImageNet preprocessing resizes to 256 pixels and keeps the central 224.
@@ -20,12 +22,6 @@ CROP_RATIO = 0.875
 
 #: Half-open pixel box (top, bottom, left, right).
 Box = tuple[int, int, int, int]
-
-
-def check_split(split: str) -> None:
-    """Raise ValueError unless ``split`` is one of "train", "val", "test"."""
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
 
 
 def read_image(path: Path) -> Tensor:
@@ -45,6 +41,15 @@ def read_image(path: Path) -> Tensor:
             return torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{path}: not a readable image: {error}") from error
+
+
+def side(size: int | tuple[int, int]) -> int:
+    """The side in pixels of square images, from itself or (H, W); ValueError where they are not square."""
+    if isinstance(size, int):
+        return size
+    if len(size) != 2 or size[0] != size[1]:
+        raise ValueError(f"data: images are square here, got a size of {size}")
+    return size[0]
 
 
 def square(image: Tensor, size: int, fit: Fit = "stretch") -> Tensor:
@@ -75,17 +80,21 @@ class ImageTensors(Dataset[tuple[Tensor, int]]):
         images: (N, 3, S, S), uint8 bytes or float in [0, 1].
         labels: (N,) int64.
         classes: names in output order.
+        groups: what each image belongs to, such as its track; an interval resamples whole groups. None: each image
+            stands for itself.
 
     Raises:
         ValueError: lengths differ, a label is out of range, or there is no image.
     """
 
-    def __init__(self, images: Tensor, labels: Tensor, classes: Sequence[str]) -> None:
-        if len(images) != len(labels) or len(images) == 0:
-            raise ValueError(f"{len(images)} images and {len(labels)} labels: need as many of each, at least one")
+    def __init__(
+        self, images: Tensor, labels: Tensor, classes: Sequence[str], groups: Sequence[str] | None = None
+    ) -> None:
+        _check_lengths("images", len(images), len(labels), groups)
         if int(labels.min()) < 0 or int(labels.max()) >= len(classes):
             raise ValueError(f"labels run to {int(labels.max())} but there are {len(classes)} classes")
         self.images, self.labels, self.classes = images, labels, tuple(classes)
+        self.groups = None if groups is None else tuple(groups)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -120,6 +129,7 @@ class ImageFiles(Dataset[tuple[Tensor, int]]):
         image_size: S in pixels.
         fit: how a file becomes square, see :func:`square`.
         boxes: cut each image to its half-open box (top, bottom, left, right) first; what leaves the image is ignored.
+        groups: as in :class:`ImageTensors`.
 
     Raises:
         ValueError: lengths differ or there is no file.
@@ -133,13 +143,14 @@ class ImageFiles(Dataset[tuple[Tensor, int]]):
         image_size: int,
         fit: Fit = "stretch",
         boxes: Sequence[Box] | None = None,
+        groups: Sequence[str] | None = None,
     ) -> None:
-        if len(paths) != len(labels) or len(paths) == 0:
-            raise ValueError(f"{len(paths)} files and {len(labels)} labels: need as many of each, at least one")
+        _check_lengths("files", len(paths), len(labels), groups)
         if image_size < 1:
             raise ValueError(f"image_size must be at least 1 pixel, got {image_size}")
         self.paths, self.labels, self.classes = list(paths), list(labels), tuple(classes)
         self.image_size, self.fit, self.boxes = image_size, fit, boxes
+        self.groups = None if groups is None else tuple(groups)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -163,11 +174,21 @@ class ImageFiles(Dataset[tuple[Tensor, int]]):
         images = torch.empty(len(self), 3, self.image_size, self.image_size, dtype=torch.uint8)
         for i in range(len(self)):
             images[i] = self.read(i)
-        return ImageTensors(images, torch.tensor(self.labels), self.classes)
+        return ImageTensors(images, torch.tensor(self.labels), self.classes, self.groups)
 
     def tensors(self) -> tuple[Tensor, Tensor]:
         """All images (N, 3, S, S) float in [0, 1] and labels (N,)."""
         return self.load().tensors()
+
+
+Items = ImageTensors | ImageFiles
+
+
+def _check_lengths(what: str, count: int, labels: int, groups: Sequence[str] | None) -> None:
+    if count != labels or count == 0:
+        raise ValueError(f"{count} {what} and {labels} labels: need as many of each, at least one")
+    if groups is not None and len(groups) != count:
+        raise ValueError(f"{count} {what} and {len(groups)} groups: need as many of each")
 
 
 def _cut(image: Tensor, box: Box, path: Path) -> Tensor:

@@ -2,6 +2,11 @@
 
 from typing import Literal
 
+from blurnet.checks import one_of
+
+#: Outputs of a net on LISA: 17, or 18 of which output 0 is unused.
+Outputs = Literal[17, 18]
+
 #: The 17 LISA classes of RP2 (Eykholt et al. 2018), in the order of the authors' ``mapping.txt``.
 LISA_CLASSES: tuple[str, ...] = (
     "addedLane",
@@ -75,7 +80,7 @@ GTSRB_CLASSES: tuple[str, ...] = (
 )
 
 
-def label_names(outputs: Literal[17, 18] = 18) -> tuple[str, ...]:
+def label_names(outputs: Outputs = 18) -> tuple[str, ...]:
     """Names of the LISA classes in output order.
 
     Args:
@@ -84,8 +89,4 @@ def label_names(outputs: Literal[17, 18] = 18) -> tuple[str, ...]:
     Raises:
         ValueError: for any other number of outputs.
     """
-    if outputs == 17:
-        return LISA_CLASSES
-    if outputs == 18:
-        return LISA_OUTPUTS_18
-    raise ValueError(f"outputs must be 17 (classes from 0) or 18 (output 0 unused), got {outputs!r}")
+    return LISA_CLASSES if one_of(outputs, Outputs, "outputs") == 17 else LISA_OUTPUTS_18

@@ -1,21 +1,127 @@
-"""LightningDataModules with typed constructors, one a data set; and the names the command line knows them by."""
+"""LightningDataModules, one a data set, and the names the command line knows them by.
+
+A module is a source of images with loaders that resume exactly and the augmentation of training batches; its settings
+are the fields of both.
+"""
 
 from collections.abc import Callable
-from functools import partial
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
-from blurnet.checks import check_folder
-from blurnet.data.images import Fit, ImageTensors, Split
-from blurnet.data.labels import GTSRB_CLASSES, label_names
-from blurnet.data.loader import Items
-from blurnet.data.sign_data import SignData
-from blurnet.data.sources.folder import CsvImages, FolderImages, csv_classes, folder_classes
-from blurnet.data.sources.gtsrb import Gtsrb, TestSet
-from blurnet.data.sources.lisa import LisaCrops, LisaFrames, Outputs
+import pytorch_lightning as pl
+import torch
+
+from blurnet.data.augment import augment
+from blurnet.data.images import Fit, ImageTensors, Items, Split, side
+from blurnet.data.labels import Outputs, label_names
+from blurnet.data.loader import Batch, BatchLoader, EpochShuffle, UnpaddedDistributedSampler, seed_from
+from blurnet.data.sources.base import Source
+from blurnet.data.sources.folder import CsvImages, FolderImages
+from blurnet.data.sources.gtsrb import Gtsrb
+from blurnet.data.sources.lisa import LisaCrops, LisaFrames
 from blurnet.data.synthetic.dataset import SyntheticSigns
+from blurnet.strict import Count, Fraction, NotNegative, Share, Steps
 
 
+@dataclass(eq=False, kw_only=True)
+class SignData(Source, pl.LightningDataModule):
+    """Loaders and training augmentation shared by every data set.
+
+    Batches are (images (B, 3, S, S) float RGB in [0, 1], labels (B,)); nothing is normalised and, unless asked for,
+    nothing is flipped. The order of an epoch depends on (seed, epoch), the augmentation of a batch on (seed, epoch,
+    batch number, rank): a run that is killed and resumed sees the same batches. Evaluation counts every image once
+    under any number of processes. Set ``use_distributed_sampler=False`` in the trainer, the samplers are here.
+
+    Args:
+        batch_size: images a batch and process.
+        seed: of order and augmentation.
+        brightness: training images are multiplied by a factor in [1 - brightness, 1 + brightness].
+        shift: training images are moved by up to so many whole pixels on each axis, borders replicated.
+        noise: standard deviation of Gaussian noise added to training images, in pixel units.
+        crop: training images are cut to a random rectangle of at least this share of their area and scaled back;
+            photos, as ImageNet's usual recipe has it, 0.08.
+        flip: half of the training images are mirrored left to right; photos, not signs.
+        num_workers: reading processes, for data that does not live in memory.
+
+    Raises:
+        ValueError: a size or a strength is out of range.
+    """
+
+    batch_size: Count = 128
+    seed: int = 0
+    brightness: Fraction = 0.3
+    shift: Steps = 2
+    noise: NotNegative = 0.0
+    num_workers: Steps = 0
+    crop: Share = 1.0
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        pl.LightningDataModule.__init__(self)
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+        self._splits: dict[Split, Items] = {}
+        super().__post_init__()
+
+    def split(self, split: Split) -> Items:
+        """The data set of one split, kept after the first call."""
+        if split not in self._splits:
+            self._splits[split] = self.load(split)
+        return self._splits[split]
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read what a stage needs, so that bad data stops the run before any work."""
+        needed: dict[str | None, tuple[Split, ...]] = {
+            "fit": ("train", "val"),
+            "validate": ("val",),
+            "test": ("test",),
+            "predict": ("test",),
+        }
+        for split in needed.get(stage, ("train", "val", "test")):
+            self.split(split)
+
+    def train_dataloader(self) -> BatchLoader:
+        """Shuffled batches of the train split."""
+        rank, world = self._place()
+        sampler = EpochShuffle(self.split("train"), world, rank, self.seed)
+        return self._loader("train", sampler)
+
+    def val_dataloader(self) -> BatchLoader:
+        """The val split in order, every image once."""
+        return self._eval("val")
+
+    def test_dataloader(self) -> BatchLoader:
+        """The test split in order, every image once."""
+        return self._eval("test")
+
+    def predict_dataloader(self) -> BatchLoader:
+        """The test split in order, every image once."""
+        return self._eval("test")
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augment training batches on their device."""
+        trainer = self.trainer
+        if trainer is None or not trainer.training:
+            return batch
+        images, labels = batch
+        # The loop counts a batch as ready after this hook, so the count is the number of this batch.
+        number = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        key = seed_from("augment", self.seed, trainer.current_epoch, number, trainer.global_rank)
+        generator = torch.Generator(images.device).manual_seed(key)
+        strengths = (self.brightness, self.shift, self.noise, self.crop, self.flip)
+        return augment(images, generator, *strengths), labels
+
+    def _eval(self, split: Split) -> BatchLoader:
+        rank, world = self._place()
+        return self._loader(split, UnpaddedDistributedSampler(self.split(split), world, rank))
+
+    def _loader(self, split: Split, sampler: EpochShuffle | UnpaddedDistributedSampler) -> BatchLoader:
+        return BatchLoader(self.split(split), sampler, self.batch_size, self.num_workers, torch.cuda.is_available())
+
+    def _place(self) -> tuple[int, int]:
+        return (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+
+
+@dataclass(eq=False)
 class SyntheticData(SignData):
     """Rendered US signs, see :class:`SyntheticSigns`; needs no files.
 
@@ -24,218 +130,50 @@ class SyntheticData(SignData):
         val_size: images in the val split.
         test_size: images in the test split.
         outputs: 18 for labels counted from 1 (the RP2 authors' net), 17 for labels from 0.
-        image_size: side in pixels.
         data_seed: which set of signs.
-        options: see :class:`SignData`.
     """
 
-    def __init__(
-        self,
-        train_size: int = 8500,
-        val_size: int = 1700,
-        test_size: int = 1700,
-        outputs: Outputs = 18,
-        image_size: int = 32,
-        data_seed: int = 0,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self.sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
-        self.outputs, self.image_size, self.data_seed = outputs, image_size, data_seed
-        self.classes = label_names(outputs)
+    train_size: Count = 8500
+    val_size: Count = 1700
+    test_size: Count = 1700
+    outputs: Outputs = 18
+    data_seed: int = 0
 
-    def load(self, split: Split) -> Items:
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in output order, see :func:`label_names`."""
+        return label_names(self.outputs)
+
+    def load(self, split: Split) -> ImageTensors:
         """Render one split into memory."""
-        signs = SyntheticSigns(split, self.sizes[split], self.data_seed, self.image_size, self.outputs)
-        images, labels = signs.tensors()
-        return ImageTensors(images, labels, self.classes)
+        sizes = {"train": self.train_size, "val": self.val_size, "test": self.test_size}
+        signs = SyntheticSigns(split, sizes[split], self.data_seed, self.image_size, self.outputs)
+        return ImageTensors(*signs.tensors(), self.classes)
 
 
-class LisaCropsData(SignData):
-    """A folder of LISA crops, see :class:`LisaCrops`; split by track.
-
-    Args:
-        root: folder with ``crops/`` and ``annotations.csv``.
-        outputs: 18 for labels counted from 1 (the RP2 authors' net), 17 for labels from 0.
-        image_size: side in pixels.
-        split_seed: which split by track.
-        options: see :class:`SignData`.
-    """
-
-    def __init__(
-        self,
-        root: str | Path,
-        outputs: Outputs = 18,
-        image_size: int = 32,
-        split_seed: int = 0,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self.root, self.outputs, self.image_size, self.split_seed = root, outputs, image_size, split_seed
-        self.classes = label_names(outputs)
-
-    def load(self, split: Split) -> Items:
-        """Decode one split into memory."""
-        return LisaCrops(self.root, split, self.outputs, self.image_size, self.split_seed)
+@dataclass(eq=False)
+class LisaCropsData(LisaCrops, SignData):
+    """A folder of LISA crops, see :class:`LisaCrops`; split by track."""
 
 
-class LisaFramesData(SignData):
-    """The official LISA distribution, see :class:`LisaFrames`; split by track.
-
-    Args:
-        root: folder with ``allAnnotations.csv``.
-        outputs: 18 for labels counted from 1 (the RP2 authors' net), 17 for labels from 0.
-        image_size: side in pixels.
-        split_seed: which split by track.
-        occluded: keep signs marked as occluded.
-        other_road: keep signs marked as standing on another road.
-        options: see :class:`SignData`.
-    """
-
-    def __init__(
-        self,
-        root: str | Path,
-        outputs: Outputs = 18,
-        image_size: int = 32,
-        split_seed: int = 0,
-        occluded: bool = True,
-        other_road: bool = True,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self.root, self.outputs, self.image_size, self.split_seed = root, outputs, image_size, split_seed
-        self.occluded, self.other_road = occluded, other_road
-        self.classes = label_names(outputs)
-
-    def load(self, split: Split) -> Items:
-        """Cut one split out of the frames into memory."""
-        keep = (self.occluded, self.other_road)
-        return LisaFrames(self.root, split, self.outputs, self.image_size, self.split_seed, *keep)
+@dataclass(eq=False)
+class LisaFramesData(LisaFrames, SignData):
+    """The official LISA distribution, see :class:`LisaFrames`; split by track."""
 
 
-class GtsrbData(SignData):
-    """German traffic signs, see :class:`Gtsrb`; split by track.
-
-    Args:
-        root: folder with ``Final_Training/`` or torchvision's ``gtsrb/``.
-        image_size: side in pixels.
-        split_seed: which split by track.
-        test: "official" for the official test set, "tracks" for held-out training tracks.
-        roi: cut to the annotated region of interest.
-        download: let torchvision fetch its layout into ``root``.
-        options: see :class:`SignData`.
-    """
-
-    def __init__(
-        self,
-        root: str | Path,
-        image_size: int = 32,
-        split_seed: int = 0,
-        test: TestSet = "official",
-        roi: bool = False,
-        download: bool = False,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self.root, self.image_size, self.split_seed = root, image_size, split_seed
-        self.test, self.roi, self.download = test, roi, download
-        self.classes = GTSRB_CLASSES
-
-    def prepare_data(self) -> None:
-        """Download, if asked to, in one process only."""
-        if self.download:
-            Gtsrb(self.root, "test", self.image_size, download=True)
-
-    def load(self, split: Split) -> Items:
-        """Decode one split into memory."""
-        return Gtsrb(self.root, split, self.image_size, self.split_seed, self.test, self.roi)
+@dataclass(eq=False)
+class GtsrbData(Gtsrb, SignData):
+    """German traffic signs, see :class:`Gtsrb`; split by track."""
 
 
-class FolderData(SignData):
-    """One subfolder a class, ImageNet's layout, see :class:`FolderImages`.
-
-    Args:
-        root: the folder.
-        image_size: side in pixels.
-        fit: "crop" (photos) or "stretch" (signs).
-        split_seed: which split, where the folder has no ``train/``.
-        in_memory: decode each split once; otherwise files are read batch by batch (see ``num_workers``).
-        options: see :class:`SignData`.
-    """
-
-    def __init__(
-        self,
-        root: str | Path,
-        image_size: int = 224,
-        fit: Fit = "crop",
-        split_seed: int = 0,
-        in_memory: bool = False,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self.root, self.image_size, self.fit = root, image_size, fit
-        self.split_seed, self.in_memory = split_seed, in_memory
-        self.classes = folder_classes(check_folder(root, "image folder"))
-
-    def load(self, split: Split) -> Items:
-        """List one split, or decode it into memory."""
-        files = FolderImages(self.root, split, self.image_size, self.fit, self.split_seed)
-        return files.load() if self.in_memory else files
+@dataclass(eq=False)
+class FolderData(FolderImages, SignData):
+    """One subfolder a class, ImageNet's layout, see :class:`FolderImages`."""
 
 
-class CsvData(SignData):
-    """Images listed in a labels CSV, see :class:`CsvImages`.
-
-    Args:
-        root: folder of the table and the images.
-        csv: the table, relative to ``root``.
-        image_column: column of the file names.
-        label_column: column of the labels.
-        track_column: rows with the same value stay in one split.
-        num_classes: number of classes, where the labels are numbers and the largest may be absent.
-        image_size: side in pixels.
-        fit: "crop" (photos) or "stretch" (signs).
-        split_seed: which split.
-        whole: every split is the whole table (to evaluate a net that was trained elsewhere).
-        in_memory: decode each split once; otherwise files are read batch by batch (see ``num_workers``).
-        options: see :class:`SignData`.
-    """
-
-    def __init__(
-        self,
-        root: str | Path,
-        csv: str = "labels.csv",
-        image_column: str = "file",
-        label_column: str = "label",
-        track_column: str | None = None,
-        num_classes: int | None = None,
-        image_size: int = 224,
-        fit: Fit = "crop",
-        split_seed: int = 0,
-        whole: bool = False,
-        in_memory: bool = False,
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self.whole, self.in_memory = whole, in_memory
-        self.read = partial(
-            CsvImages,
-            root,
-            csv,
-            image_column,
-            label_column,
-            track_column=track_column,
-            num_classes=num_classes,
-            image_size=image_size,
-            fit=fit,
-            seed=split_seed,
-        )
-        self.classes = csv_classes(Path(root), csv, label_column, num_classes)
-
-    def load(self, split: Split) -> Items:
-        """List one split, or decode it into memory."""
-        files = self.read(split="all" if self.whole else split)
-        return files.load() if self.in_memory else files
+@dataclass(eq=False)
+class CsvData(CsvImages, SignData):
+    """Images listed in a labels CSV, see :class:`CsvImages`."""
 
 
 #: What ``get_data`` understands: name -> (datamodule, needs a folder).
@@ -249,15 +187,23 @@ DATA: dict[str, tuple[Callable[..., SignData], bool]] = {
 }
 
 
-def get_data(text: str, **options: Any) -> SignData:
+def get_data(
+    text: str, *, image_size: int | tuple[int, int] | None = None, fit: Fit | None = None, **options: Any
+) -> SignData:
     """A datamodule from its command-line name: ``"synthetic"``, ``"lisa-crops:ROOT"``, ...
+
+    For a trained net: ``get_data(text, image_size=net.image_size, fit=net.fit)``.
 
     Args:
         text: a name of :data:`DATA`, with ``:ROOT`` where the data lies in a folder.
-        options: arguments of the datamodule, such as ``batch_size=64``.
+        image_size: side in pixels, or (H, W) with both alike. None: the data's own default.
+        fit: how images become square, where the data leaves the choice: folders and tables do, data sets of signs are
+            always stretched. None: the data's own default.
+        options: other arguments of the datamodule, such as ``batch_size=64``.
 
     Raises:
-        ValueError: unknown name (the message lists what there is), or a folder missing or superfluous.
+        ValueError: unknown name (the message lists what there is), a folder missing or superfluous, or images that are
+            not square. Others as the datamodule does.
     """
     name, _, root = text.partition(":")
     known = [f"{key}:ROOT" if needs else key for key, (_, needs) in DATA.items()]
@@ -267,4 +213,8 @@ def get_data(text: str, **options: Any) -> SignData:
     if needs_root != bool(root):
         form = f"{name}:ROOT, with the folder after the colon" if needs_root else name
         raise ValueError(f"write {form}; got {text!r}")
+    if image_size is not None:
+        options["image_size"] = side(image_size)
+    if fit is not None and make in (FolderData, CsvData):
+        options["fit"] = fit
     return make(root, **options) if needs_root else make(**options)

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Hashable, Sequence
 
 from blurnet.data.images import SPLITS, Split
-from blurnet.data.seeds import seed_from
+from blurnet.data.loader import seed_from
 
 #: Shares of the tracks in train, val and test.
 FRACTIONS = (0.7, 0.1, 0.2)

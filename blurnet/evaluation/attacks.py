@@ -15,7 +15,6 @@ from blurnet.attacks.autopatch import AutoPatch
 from blurnet.attacks.ball.pgd import PGD
 from blurnet.attacks.ball.square import Square
 from blurnet.attacks.base import Attack
-from blurnet.attacks.engine.settings import replace_inside
 from blurnet.attacks.patch.hard_label import HardLabel
 from blurnet.attacks.patch.lavan import LaVAN
 from blurnet.attacks.patch.location import BestLocation
@@ -120,7 +119,9 @@ class Context:
 
     def where(self) -> Tensor | Place:
         """The mask, or a random place on the border of each image, as in the protocol of LGS's paper."""
-        return self.mask if self.area is None and self.mask is not None else Place(self.area or 0, "border", self.seed)
+        if self.area is None and self.mask is not None:
+            return self.mask
+        return Place(self.area if self.area is not None else 1.0, "border", self.seed)
 
     def free_or_masked(self) -> dict[str, Any]:
         """The arguments of attacks that take an area or a mask."""
@@ -269,8 +270,18 @@ def describe_attacks() -> str:
 
 def make_attack(choice: Choice, context: Context) -> Attack:
     """The attack of a choice image by image, its own settings put over those of the context."""
-    attack = ATTACKS[choice.name].make(context)
-    return replace_inside(attack, **choice.args) if choice.args else attack
+    entry = ATTACKS[choice.name]
+    return _with_settings(entry.make(context), entry.kind, choice.args)
+
+
+def _with_settings(attack: Attack, kind: type[Attack], settings: dict[str, Any]) -> Attack:
+    """The attack with other settings of the one of this kind, however deep it is wrapped."""
+    if not settings:
+        return attack
+    if isinstance(attack, kind):
+        return dataclasses.replace(attack, **settings)  # type: ignore[type-var]
+    inner = _with_settings(attack.attack, kind, settings)  # type: ignore[attr-defined]
+    return dataclasses.replace(attack, attack=inner)  # type: ignore[type-var]
 
 
 def threat_of(name: str, context: Context) -> Threat:

@@ -58,7 +58,7 @@ class EvaluationConfig:
     rp2: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        check_fields(self, option=True)
         _ = self.area, self.radius, self.areas, self.step_counts  # what cannot be read is said before any work
 
     @property

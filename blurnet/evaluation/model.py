@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from blurnet.evaluation.identity import fingerprint
 from blurnet.evaluation.parts import AdaptivePart, DefensesPart
 from blurnet.files import read_safetensors
+from blurnet.nets.image_size import image_size
 from blurnet.strict import check_arguments, parse_call
 from blurnet.transforms.base import defend, transforms_of
-from blurnet.zoo.build import LIBRARIES, image_size, make_transforms
+from blurnet.zoo.build import LIBRARIES, make_transforms
 from blurnet.zoo.describe import describe_defenses
 from blurnet.zoo.models import load_model
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
@@ -87,15 +88,12 @@ def of_module(net: nn.Module, name: str = "", classes: Sequence[str] | None = No
     """Any module, with what it says of itself (``classes``, ``card``, ``spec``, ``image_size``, ``fit``)."""
     card, spec = getattr(net, "card", None), getattr(net, "spec", None)
     said = getattr(net, "classes", None) if classes is None else classes
-    size = getattr(net, "image_size", None)
-    if size is None and isinstance(spec, ModelSpec):
-        size = image_size(spec.net, net)
     return LoadedModel(
         net=net.eval(),
         name=getattr(card, "name", "") or name or type(net).__name__,
         classes=None if said is None else tuple(said),
         sha256=getattr(card, "sha256", "") or fingerprint(net),
-        image_size=size,
+        image_size=image_size(net),
         fit=getattr(net, "fit", None),
         spec=spec if isinstance(spec, ModelSpec) else None,
     )
@@ -176,8 +174,7 @@ def _from_library(text: str, weights: str | None) -> LoadedModel:
         _load_plain(net, weights)
     else:
         net = constructor(name, None, weights, **args)
-    whole = f"{library}/{name}"
-    return LoadedModel(net.eval(), name, None, fingerprint(net), image_size(whole, net), "crop")
+    return LoadedModel(net.eval(), name, None, fingerprint(net), image_size(net), "crop")
 
 
 def _load_plain(net: nn.Module, weights: str) -> None:

@@ -16,7 +16,6 @@ from blurnet.attacks.universal.rp2 import RP2
 from blurnet.balls import Ball
 from blurnet.evaluation.attacks import UNIVERSAL, Choice, Context, blind_attacks, parse_attacks
 from blurnet.evaluation.config import EvaluationConfig
-from blurnet.evaluation.identity import fingerprint
 from blurnet.evaluation.images import Pool
 from blurnet.evaluation.jobs import Job, SharedNoise, image_jobs, universal_jobs
 from blurnet.evaluation.model import LoadedModel, check_gradients
@@ -106,7 +105,7 @@ def prepare(plan: Plan, folder: Path) -> Prepared:
     evaluation = Evaluation(net, jobs, folder, attacked=attacked, keep=config.keep_images, chunk=config.chunk)
     work = [*dict.fromkeys(evaluation.names)]
     added = [plain(spec) for spec in plan.model.added]
-    _claim(folder, {"model": fingerprint(net), "defenses": added, "data": plan.data, "work": work})
+    _claim(folder, {"model": plan.model.sha256, "defenses": added, "data": plan.data, "work": work})
     return Prepared(evaluation, plan, config.seed)
 
 

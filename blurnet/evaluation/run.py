@@ -9,11 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from blurnet.attacks.base import Attack
+from blurnet.attacks.base import STANDING, WRONG, Attack, Record
 from blurnet.attacks.engine.losses import margin
-from blurnet.attacks.record import STANDING, WRONG, Record
 from blurnet.checks import check_logits
-from blurnet.data.sampler import UnpaddedDistributedSampler
+from blurnet.data.loader import UnpaddedDistributedSampler
 from blurnet.evaluation.identity import fingerprint, identity, modules_of
 from blurnet.evaluation.jobs import Job, Part, SharedNoise, check_jobs, parts_of
 from blurnet.evaluation.records import LATE, Records, Store, content, dissimilarity, joined

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from blurnet.attacks.record import STANDING, WRONG
+from blurnet.attacks.base import STANDING, WRONG
 from blurnet.evaluation.jobs import Job
 from blurnet.evaluation.parts import Average, Curve, CurvePoint, StageCount, TargetRow, UniversalAttack, WorstTarget
 from blurnet.evaluation.records import LATE, Records

@@ -1,12 +1,14 @@
 """Feature denoising: residual blocks that average feature maps over positions (Xie et al.)."""
 
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor, nn
 
-from blurnet.checks import check_odd
 from blurnet.layers.denoise_ops import bilateral, local_mean, local_median, non_local_dot, non_local_gaussian
 from blurnet.layers.insert import insert_after
+from blurnet.settings import Settings, WithSettings, takes
+from blurnet.strict import Count, Odd
 
 Operation = Literal["gaussian", "dot", "bilateral-gaussian", "bilateral-dot", "mean", "median", "none"]
 
@@ -14,40 +16,58 @@ Operation = Literal["gaussian", "dot", "bilateral-gaussian", "bilateral-dot", "m
 _WEIGHTED = ("gaussian", "dot", "bilateral-gaussian", "bilateral-dot")
 
 
-class FeatureDenoise(nn.Module):
-    """``y = x + norm(conv(op(x)))``: a denoising operation, a 1 x 1 convolution, a residual connection.
-
-    The batch normalisation begins with weight and bias 0, so that a block that was just inserted is the identity, bit
-    for bit. Input and output: (N, channels, H, W), any range.
+@dataclass(frozen=True)
+class DenoiseSettings(Settings):
+    """Of a :class:`FeatureDenoise` besides its channels.
 
     Args:
-        channels: of the maps.
         operation: "gaussian" (softmax of products over all positions) or "dot" (products over all positions);
             "bilateral-gaussian" or "bilateral-dot", the same over a window; "mean" or "median" of a window; "none",
             the ablation: convolution and residual connection alone.
         embed: compare 1 x 1 convolutions of the maps to ``channels / 2``, two of their own, instead of the maps;
             "mean", "median" and "none" compare nothing.
         kernel_size: odd side of the window in pixels, of the operations that have one.
+    """
+
+    operation: Operation = "gaussian"
+    embed: bool = True
+    kernel_size: Odd = 3
+
+
+@dataclass(frozen=True)
+class _Channels(Settings):
+    channels: Count
+
+
+@dataclass(frozen=True)
+class FeatureDenoiseSettings(DenoiseSettings, _Channels):  # the fields of the last base come first
+    """Of :class:`FeatureDenoise`: the channels of the maps, then those of :class:`DenoiseSettings`."""
+
+
+class FeatureDenoise(WithSettings, nn.Module):
+    """``y = x + norm(conv(op(x)))``: a denoising operation, a 1 x 1 convolution, a residual connection.
+
+    The batch normalisation begins with weight and bias 0, so that a block that was just inserted is the identity, bit
+    for bit. Input and output: (N, channels, H, W), any range.
+
+    Args:
+        settings: the fields of :class:`FeatureDenoiseSettings`, as arguments of their own.
 
     Raises:
-        ValueError: unknown operation, even window, or no channels.
+        TypeError, ValueError: unknown operation, even window, or no channels.
 
     Source: Xie et al. 2019, "Feature Denoising for Improving Adversarial Robustness", sections 3 and 4, and their
     code. Its mean and median have a 3 x 3 window; at borders only positions on the map count, and the median, for
     which the paper states no rule, repeats the border.
     """
 
-    def __init__(
-        self, channels: int, operation: Operation = "gaussian", embed: bool = True, kernel_size: int = 3
-    ) -> None:
+    embed: bool
+
+    @takes(FeatureDenoiseSettings)
+    def __init__(self, settings: FeatureDenoiseSettings) -> None:
         super().__init__()
-        if operation not in get_args(Operation):
-            raise ValueError(f"operation: expected one of {list(get_args(Operation))}, got {operation!r}")
-        if channels < 1:
-            raise ValueError(f"channels: expected at least 1, got {channels!r}")
-        check_odd(kernel_size)
-        self.channels, self.operation, self.kernel_size = channels, operation, kernel_size
-        self.embed = embed and operation in _WEIGHTED
+        self.settings, channels = settings, settings.channels
+        self.embed = settings.embed and settings.operation in _WEIGHTED
         if self.embed:
             self.theta, self.phi = _embedding(channels), _embedding(channels)
         self.conv = nn.Conv2d(channels, channels, 1, bias=False)
@@ -61,54 +81,64 @@ class FeatureDenoise(nn.Module):
 
     def denoise(self, x: Tensor) -> Tensor:
         """The operation alone on maps (N, channels, H, W)."""
-        if self.operation in _WEIGHTED:
+        operation, kernel_size = self.settings.operation, self.settings.kernel_size
+        if operation in _WEIGHTED:
             query, key = (self.theta(x), self.phi(x)) if self.embed else (x, x)
             return self._weighted(query, key, x)
-        if self.operation == "mean":
-            return local_mean(x, self.kernel_size)
-        return local_median(x, self.kernel_size) if self.operation == "median" else x
+        if operation == "mean":
+            return local_mean(x, kernel_size)
+        return local_median(x, kernel_size) if operation == "median" else x
 
     def _weighted(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        if self.operation == "gaussian":
+        operation = self.settings.operation
+        if operation == "gaussian":
             return non_local_gaussian(query, key, value)
-        if self.operation == "dot":
+        if operation == "dot":
             return non_local_dot(query, key, value)
-        return bilateral(query, key, value, self.kernel_size, softmax=self.operation == "bilateral-gaussian")
+        return bilateral(query, key, value, self.settings.kernel_size, softmax=operation == "bilateral-gaussian")
 
     def extra_repr(self) -> str:
-        """The arguments, for ``print(net)``."""
-        return f"{self.channels}, operation={self.operation!r}, embed={self.embed}, kernel_size={self.kernel_size}"
+        """The settings, for ``print(net)``."""
+        return f"{self.settings.channels}, {self.shown('channels')}"
 
 
-def denoise_resnet(
-    net: nn.Module,
-    every: bool = False,
-    *,
-    operation: Operation = "gaussian",
-    embed: bool = True,
-    kernel_size: int = 3,
-) -> nn.Module:
+@dataclass(frozen=True)
+class _Every(Settings):
+    every: bool = False
+
+
+@dataclass(frozen=True)
+class DenoiseResNetSettings(DenoiseSettings, _Every):  # the field of the last base comes first
+    """Of :func:`denoise_resnet`: one setting, then those of :class:`DenoiseSettings` for each block.
+
+    Args:
+        every: a block after each residual block (the paper's ResNeXt-101, with ``operation="dot", embed=False``)
+            instead of one after the last block of each stage (the paper's ResNet-152). LISA-CNN has no residual
+            blocks: there the places are behind the first two ReLUs, whose maps are 16 and 6 pixels wide, and with
+            ``every`` behind the third too, where 2 x 2 positions are left.
+    """
+
+
+@takes(DenoiseResNetSettings)
+def denoise_resnet(net: nn.Module, settings: DenoiseResNetSettings) -> nn.Module:
     """Insert :class:`FeatureDenoise` into a ResNet, ResNeXt or LISA-CNN, in place; load foreign weights first.
 
     Args:
         net: a net with ``layer1`` to ``layer4``, such as torchvision's, or one that holds it, such as
             :func:`~blurnet.nets.vision.torchvision_net`; or a :class:`~blurnet.nets.lisa_cnn.LisaCNN`.
-        every: a block after each residual block (the paper's ResNeXt-101, with ``operation="dot", embed=False``)
-            instead of one after the last block of each stage (the paper's ResNet-152). LISA-CNN has no residual
-            blocks: there the places are behind the first two ReLUs, whose maps are 16 and 6 pixels wide, and with
-            ``every`` behind the third too, where 2 x 2 positions are left.
-        operation, embed, kernel_size: of each block, see :class:`FeatureDenoise`.
+        settings: the fields of :class:`DenoiseResNetSettings`, as arguments of their own.
 
     Returns:
         ``net`` itself, which gives the same answers as before until it is trained.
 
     Raises:
-        ValueError: another net, a bad argument, or a second insertion at the same place.
+        TypeError, ValueError: another net, a bad argument, or a second insertion at the same place.
 
     Source: Xie et al. 2019, section 6.
     """
-    for place, channels in denoise_places(net, every).items():
-        insert_after(net, place, FeatureDenoise(channels, operation, embed, kernel_size))
+    for place, channels in denoise_places(net, settings.every).items():
+        block = FeatureDenoise(channels, settings.operation, settings.embed, settings.kernel_size)
+        insert_after(net, place, block)
     return net
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blurnet.checks import check_odd
+from blurnet.filters import shifted
 
 
 def non_local_gaussian(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -101,8 +102,5 @@ def _maps(rows: Tensor, like: Tensor) -> Tensor:
 
 
 def _windows(maps: Tensor, kernel_size: int) -> list[Tensor]:
-    """For each place in the window, the maps (..., H, W) moved by it, zero beyond the border; views of one tensor."""
-    height, width = maps.shape[-2:]
-    padded = F.pad(maps, (kernel_size // 2,) * 4)
-    steps = range(kernel_size)
-    return [padded[..., top : top + height, left : left + width] for top in steps for left in steps]
+    """For each place in the window, the maps (..., H, W) moved by it, zero beyond the border."""
+    return shifted(F.pad(maps, (kernel_size // 2,) * 4), kernel_size)

@@ -1,28 +1,56 @@
 """Penalties that live in the net: modules a training loop asks for their value after the forward pass."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from blurnet.checks import check_odd
+from blurnet.checks import check_odd, one_of
+from blurnet.filters import total_variation
+from blurnet.settings import Settings, WithSettings, takes
+from blurnet.strict import NotNegative, Odd
 
 Operator = Literal["hf", "diff", "pinv"]
 
 
-class Penalty(nn.Module, ABC):
+@dataclass(frozen=True)
+class PenaltySettings(Settings):
+    """Of a penalty.
+
+    Args:
+        alpha: its weight, 0 and up; BlurNet reports 1e-4 and 1e-5 for total variation.
+    """
+
+    alpha: NotNegative
+
+
+@dataclass(frozen=True)
+class TikhonovSettings(PenaltySettings):
+    """Of :class:`Tikhonov`: the weight ``alpha`` and two more.
+
+    Args:
+        operator: "hf", "diff" or "pinv"; see :func:`tikhonov_matrix`.
+        window: odd length of the moving average, in pixels.
+    """
+
+    operator: Operator = "hf"
+    window: Odd = 3
+
+
+class Penalty(WithSettings, nn.Module, ABC):
     """A module with a differentiable scalar ``penalty()`` to be added to the loss.
 
     Raises:
-        ValueError: negative or non-finite weight ``alpha``.
+        TypeError, ValueError: another weight ``alpha`` than a finite number from 0.
     """
+
+    alpha: float
 
     def __init__(self, alpha: float) -> None:
         super().__init__()
-        if not 0 <= alpha < float("inf"):
-            raise ValueError(f"penalty weight: expected a finite number from 0, got {alpha!r}")
-        self.alpha = float(alpha)
+        self.alpha = float(PenaltySettings(alpha).alpha)
 
     @abstractmethod
     def penalty(self) -> Tensor | None:
@@ -59,59 +87,40 @@ class MapPenalty(Penalty):
 
 
 class TotalVariation(MapPenalty):
-    """Penalise neighbouring values that differ: see :func:`total_variation`; forward is the identity.
+    """Penalise neighbouring values that differ: see :func:`blurnet.filters.total_variation`; forward is the identity.
 
     Args:
-        alpha: weight; BlurNet reports 1e-4 and 1e-5.
+        settings: the field of :class:`PenaltySettings`, as an argument.
 
     Source: Raju & Lipasti, BlurNet. One slide speaks of the first layer's weights; its formula and its reasoning
     penalise the feature maps, which is what this does.
     """
 
+    @takes(PenaltySettings)
+    def __init__(self, settings: PenaltySettings) -> None:
+        super().__init__(settings.alpha)
+        self.settings = settings
+
     def measure(self, maps: Tensor) -> Tensor:
         """``alpha / (N K) * sum TV`` of maps (N, K, H, W)."""
         return self.alpha * total_variation(maps).mean()
-
-    def extra_repr(self) -> str:
-        """The argument, for ``print(net)``."""
-        return f"alpha={self.alpha:g}"
 
 
 class Tikhonov(MapPenalty):
     """Penalise the energy of ``L F`` and ``F L^T``: see :func:`tikhonov`; forward is the identity.
 
     Args:
-        alpha: weight.
-        operator: "hf", "diff" or "pinv"; see :func:`tikhonov_matrix`.
-        window: odd length of the moving average, in pixels.
+        settings: the fields of :class:`TikhonovSettings`, as arguments of their own.
     """
 
-    def __init__(self, alpha: float, operator: Operator = "hf", window: int = 3) -> None:
-        super().__init__(alpha)
-        tikhonov_matrix(window, operator, window)  # bad arguments raise here, not in the first batch
-        self.operator, self.window = operator, window
+    @takes(TikhonovSettings)
+    def __init__(self, settings: TikhonovSettings) -> None:
+        super().__init__(settings.alpha)
+        self.settings = settings
 
     def measure(self, maps: Tensor) -> Tensor:
         """``alpha / (N K) * sum (||L F||² + ||F L^T||²)`` of maps (N, K, H, W)."""
-        return self.alpha * tikhonov(maps, self.operator, self.window).mean()
-
-    def extra_repr(self) -> str:
-        """The arguments, for ``print(net)``."""
-        return f"alpha={self.alpha:g}, operator={self.operator!r}, window={self.window}"
-
-
-def total_variation(maps: Tensor) -> Tensor:
-    """Anisotropic total variation ``sum |F[i+1, j] - F[i, j]| + |F[i, j+1] - F[i, j]|`` of each map.
-
-    Args:
-        maps: (..., H, W).
-
-    Returns:
-        (...), sums over pixels, not means. A constant map gives 0, an inner impulse of height a gives 4 |a|.
-
-    Source: Raju & Lipasti, BlurNet, total-variation regularisation.
-    """
-    return maps.diff(dim=-2).abs().sum(dim=(-2, -1)) + maps.diff(dim=-1).abs().sum(dim=(-2, -1))
+        return self.alpha * tikhonov(maps, self.settings.operator, self.settings.window).mean()
 
 
 def tikhonov(maps: Tensor, operator: Operator = "hf", window: int = 3) -> Tensor:
@@ -140,8 +149,7 @@ def tikhonov_matrix(size: int, operator: Operator = "hf", window: int = 3) -> Te
     Raises:
         ValueError: unknown operator, or ``window`` even or not positive.
     """
-    if operator not in ("hf", "diff", "pinv"):
-        raise ValueError(f"operator: expected hf, diff or pinv, got {operator!r}")
+    one_of(operator, Operator, "operator")
     check_odd(window, "window")
     eye = torch.eye(size, dtype=torch.float64)
     if operator == "diff":

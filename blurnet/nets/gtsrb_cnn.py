@@ -17,6 +17,8 @@ class GtsrbCNN(nn.Module):
     Source: Yadav's multi-scale net as used by Eykholt et al. (RP2), gtsrb-cnn-attack.
     """
 
+    image_size = (32, 32)  #: (H, W) of its images, in pixels
+
     def __init__(self, classes: int = 43, dropout: float = 0.5) -> None:
         super().__init__()
         self.color = nn.Conv2d(3, 3, 1)

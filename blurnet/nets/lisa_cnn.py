@@ -18,6 +18,8 @@ class LisaCNN(nn.Module):
     Source: evtimovi/robust_physical_perturbations, lisa-cnn-attack (cnn_model and the released training graph).
     """
 
+    image_size = (32, 32)  #: (H, W) of its images, in pixels
+
     def __init__(self, classes: int = 18, input_dropout: float = 0.0, dropout: float = 0.0) -> None:
         super().__init__()
         self.input_dropout = nn.Dropout(input_dropout)

@@ -31,7 +31,8 @@ def torchvision_net(name: str, classes: int | None = None, weights: str | None =
         weights: None (random) or a name such as "DEFAULT" (downloaded by torchvision).
 
     Returns:
-        Sequential with "normalize" and "net": RGB (N, 3, H, W) in [0, 1] to logits (N, classes).
+        Sequential with "normalize" and "net": RGB (N, 3, H, W) in [0, 1] to logits (N, classes); its ``image_size`` is
+        (224, 224), that of ImageNet's recipe.
 
     Raises:
         ValueError: unknown name (lists what exists), unknown weights, or both ``classes`` and ``weights``.
@@ -43,7 +44,7 @@ def torchvision_net(name: str, classes: int | None = None, weights: str | None =
     # GoogLeNet and Inception v3 warn about their slow initialisation unless told; others do not take the argument.
     extra = {"init_weights": True} if name in ("googlenet", "inception_v3") and weights is None else {}
     net = torchvision.models.get_model(name, weights=weights, **extra, **_outputs("num_classes", classes))
-    return _with_normalize(Logits(net) if name in ("googlenet", "inception_v3") else net, Normalize())
+    return _with_normalize(Logits(net) if name in ("googlenet", "inception_v3") else net, Normalize(), (224, 224))
 
 
 def timm_net(name: str, classes: int | None = None, weights: str | None = None, **arguments: Any) -> nn.Sequential:
@@ -56,7 +57,8 @@ def timm_net(name: str, classes: int | None = None, weights: str | None = None, 
         arguments: passed to ``timm.create_model``, such as ``pad_type="same"``.
 
     Returns:
-        Sequential with "normalize" and "net": RGB (N, 3, H, W) in [0, 1] to logits (N, classes).
+        Sequential with "normalize" and "net": RGB (N, 3, H, W) in [0, 1] to logits (N, classes); its ``image_size`` is
+        that of timm's weights.
 
     Raises:
         ImportError: timm is not installed.
@@ -72,13 +74,15 @@ def timm_net(name: str, classes: int | None = None, weights: str | None = None, 
     _not_both(classes, weights)
     net = timm.create_model(name, pretrained=weights is not None, **_outputs("num_classes", classes), **arguments)
     config: Any = net.default_cfg
-    return _with_normalize(net, Normalize(config["mean"], config["std"]))
+    height, width = config["input_size"][1:]
+    return _with_normalize(net, Normalize(config["mean"], config["std"]), (int(height), int(width)))
 
 
-def _with_normalize(net: nn.Module, normalize: Normalize) -> nn.Sequential:
+def _with_normalize(net: nn.Module, normalize: Normalize, image_size: tuple[int, int]) -> nn.Sequential:
     whole = nn.Sequential()
     whole.add_module("normalize", normalize)
     whole.add_module("net", net)
+    vars(whole)["image_size"] = image_size
     return whole
 
 

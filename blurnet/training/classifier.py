@@ -2,25 +2,23 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torchmetrics import SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 
-from blurnet.data.seeds import seed_from
+from blurnet.data.loader import seed_from
 from blurnet.layers.penalties import penalties
-from blurnet.training.guard import OverfittingGuard
+from blurnet.training.callbacks import OverfittingGuard
 from blurnet.training.objectives.adversarial import FastTraining
 from blurnet.training.objectives.table import ObjectiveSpec, make_objective
 from blurnet.training.optimizers import OptimizerName, ScheduleName, check_warmup, make_optimizer, make_schedule
 from blurnet.zoo.build import NETS, build
 from blurnet.zoo.models import model_folder
-from blurnet.zoo.spec import DefenseSpec, ModelSpec
+from blurnet.zoo.spec import DefenseSpec, ModelSpec, Plain
 
 Batch = tuple[Tensor, Tensor]
 
@@ -60,7 +58,7 @@ class Classifier(pl.LightningModule):
         self,
         classes: Sequence[str],
         net: str = "lisa_cnn",
-        net_args: dict[str, Any] | None = None,
+        net_args: dict[str, Plain] | None = None,
         defenses: list[DefenseSpec] | None = None,
         objective: ObjectiveSpec | None = None,
         weights: str | None = None,
@@ -91,8 +89,8 @@ class Classifier(pl.LightningModule):
         n = len(classes)
         self.train_accuracy = MulticlassAccuracy(n, average="micro", validate_args=False)
         self.val_accuracy = MulticlassAccuracy(n, average="micro", validate_args=False)
-        self.test_accuracy = MulticlassAccuracy(n, average="micro", validate_args=False)
-        self.test_correct, self.test_n = SumMetric(), SumMetric()
+        self.test_correct: Tensor | None = None  #: (n,) bool, the last test's images in the order of the data
+        self._correct: list[Tensor] = []  # of this process
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, 3, H, W) in [0, 1]."""
@@ -130,7 +128,7 @@ class Classifier(pl.LightningModule):
         self.log("train/accuracy", self.train_accuracy)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count the right answers of one batch, and log the cross entropy."""
+        """Count the correct answers of one batch, and log the cross entropy."""
         images, labels = batch
         logits = self(images)
         self.val_accuracy.update(logits, labels)
@@ -138,19 +136,33 @@ class Classifier(pl.LightningModule):
         loss = F.cross_entropy(logits, labels)
         self.log("val/loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(labels))
 
+    def on_test_epoch_start(self) -> None:
+        """Forget an earlier test."""
+        self.test_correct, self._correct = None, []
+
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count the right answers of one batch; "test/correct" of "test/n" give the rate its interval."""
+        """Keep which images of one batch are classified correctly."""
         images, labels = batch
-        logits = self(images)
-        self.test_accuracy.update(logits, labels)
-        self.test_correct.update((logits.argmax(1) == labels).sum())
-        self.test_n.update(len(labels))
-        metrics = {
-            "test/accuracy": self.test_accuracy,
-            "test/correct": self.test_correct,
-            "test/n": self.test_n,
-        }
-        self.log_dict(metrics, on_step=False, on_epoch=True)
+        self._correct.append(self(images).argmax(1) == labels)
+
+    def on_test_epoch_end(self) -> None:
+        """Put the images of all processes in the order of the data, in ``test_correct``, and log their sum."""
+        mine = torch.cat([*self._correct, torch.zeros(0, dtype=torch.bool, device=self.device)]).long()
+        counts = self._gathered(torch.tensor(len(mine), device=self.device)).view(-1)
+        longest = int(counts.max())
+        gathered = self._gathered(F.pad(mine, (0, longest - len(mine)))).view(len(counts), longest)
+        # Rank r of w has the images r, r + w, r + 2 w, ...: the data's order goes down the columns.
+        there = torch.arange(longest, device=self.device) < counts[:, None]
+        correct = gathered.t()[there.t()].bool().cpu()
+        count, n = int(correct.sum()), len(correct)
+        metrics = {"test/accuracy": count / max(n, 1), "test/correct": float(count), "test/n": float(n)}
+        self.log_dict(metrics, sync_dist=True)  # alike in all processes, which a mean keeps
+        self.test_correct, self._correct = correct, []
+
+    def _gathered(self, mine: Tensor) -> Tensor:
+        """A tensor of every process, stacked where there are several; all must be of one shape."""
+        everyone: Tensor = self.all_gather(mine)  # type: ignore[assignment]
+        return everyone
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer over all parameters, and the schedule stepped with it."""

@@ -7,6 +7,8 @@ from typing import Literal
 from torch import nn, optim
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
 
+from blurnet.checks import one_of
+
 OptimizerName = Literal["sgd", "adam", "adadelta"]
 ScheduleName = Literal["one-cycle", "cosine", "constant"]
 
@@ -27,13 +29,12 @@ def make_optimizer(
     Raises:
         ValueError: unknown name, or a value the optimizer refuses.
     """
+    one_of(name, OptimizerName, "optimizer")
     if name == "sgd":
         return optim.SGD(parameters, lr, momentum, weight_decay=weight_decay, nesterov=momentum > 0)
     if name == "adam":
         return optim.Adam(parameters, lr, (momentum, 0.999), weight_decay=weight_decay)
-    if name == "adadelta":
-        return optim.Adadelta(parameters, lr, rho=0.95, eps=1e-8, weight_decay=weight_decay)
-    raise ValueError(f"optimizer: expected sgd, adam or adadelta, got {name!r}")
+    return optim.Adadelta(parameters, lr, rho=0.95, eps=1e-8, weight_decay=weight_decay)
 
 
 def make_schedule(
@@ -47,6 +48,7 @@ def make_schedule(
     Raises:
         ValueError: unknown name, no positive number of steps, or a warm-up that the schedule cannot have.
     """
+    one_of(name, ScheduleName, "schedule")
     check_warmup(name, warmup)
     if name == "constant":
         return None
@@ -55,12 +57,10 @@ def make_schedule(
     if name == "one-cycle":
         rates = [group["lr"] for group in optimizer.param_groups]
         return OneCycleLR(optimizer, rates, total_steps=steps, cycle_momentum=False)
-    if name == "cosine":
-        rising = round(warmup * steps)
-        if rising:
-            return LambdaLR(optimizer, lambda step: _warm_cosine(step, rising, steps))
-        return CosineAnnealingLR(optimizer, T_max=steps)
-    raise ValueError(f"schedule: expected one-cycle, cosine or constant, got {name!r}")
+    rising = round(warmup * steps)
+    if rising:
+        return LambdaLR(optimizer, lambda step: _warm_cosine(step, rising, steps))
+    return CosineAnnealingLR(optimizer, T_max=steps)
 
 
 def check_warmup(name: ScheduleName, warmup: float) -> float:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from blurnet.bpda import bpda
+from blurnet.settings import WithSettings
 
 Gradient = Literal["own", "surrogate", "identity"]
 
@@ -19,7 +20,7 @@ _GRADIENT: ContextVar[Gradient] = ContextVar("gradient of transformations", defa
 _STEP = 0x9E3779B97F4A7C15  # 2^64 over the golden ratio: neighbouring calls get seeds far apart
 
 
-class Transform(nn.Module, ABC):
+class Transform(WithSettings, nn.Module, ABC):
     """An image-to-image defense: exact in the forward pass, with a differentiable stand-in for the attacker.
 
     A subclass implements :meth:`forward`, the exact transformation of images (N, C, H, W) in [0, 1], and says in
@@ -34,6 +35,8 @@ class Transform(nn.Module, ABC):
     numbers as its forward pass. The draws are the same for all images of a batch, so that an image's result does
     not depend on its companions. The global random state is neither read nor written.
 
+    Its settings are a frozen dataclass, which its constructor takes field by field: see :mod:`blurnet.settings`.
+
     Args:
         seed: of a random transformation; without meaning for others.
 
@@ -42,6 +45,7 @@ class Transform(nn.Module, ABC):
 
     differentiable: bool  #: forward has a useful gradient of its own almost everywhere
     random: bool = False  #: forward draws random numbers, in evaluation mode too
+    seed: int  #: of the present sequence of calls
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -1,27 +1,39 @@
 """Bilateral filter: averages over neighbours that are near both in place and in colour."""
 
 import math
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blurnet.checks import check_odd
+from blurnet.settings import Settings, takes
+from blurnet.strict import Odd, Positive
 from blurnet.transforms._blocks import by_blocks, prepare, records, reflect, rounded_into_range
 from blurnet.transforms._pairs import Shift, add_pair, half_plane, halvings, squared_distance
 from blurnet.transforms.base import Transform
 
-BilateralRule = Literal["scikit-image", "opencv"]
+
+@dataclass(frozen=True)
+class BilateralSettings(Settings):
+    """Of :func:`bilateral`.
+
+    Args:
+        window: odd side of the window in pixels.
+        sigma_color: in units of pixel values, above 0. None: each image's standard deviation, as scikit-image has it.
+        sigma_spatial: in pixels, above 0.
+        rule: "scikit-image" or "opencv".
+    """
+
+    window: Odd = 5
+    sigma_color: Positive | None = field(default=None, metadata={"format": ""})
+    sigma_spatial: Positive = 1.0
+    rule: Literal["scikit-image", "opencv"] = "scikit-image"
 
 
-def bilateral(
-    x: Tensor,
-    window: int = 5,
-    sigma_color: float | None = None,
-    sigma_spatial: float = 1.0,
-    rule: BilateralRule = "scikit-image",
-) -> Tensor:
+@takes(BilateralSettings)
+def bilateral(x: Tensor, settings: BilateralSettings) -> Tensor:
     """Average each pixel's window with weights that fall with the distance in place and in colour.
 
     "scikit-image" gives the numbers of ``denoise_bilateral(image, window, sigma_color, sigma_spatial,
@@ -34,10 +46,7 @@ def bilateral(
 
     Args:
         x: images (N, C, H, W) in [0, 1], any size.
-        window: odd side of the window in pixels.
-        sigma_color: in units of pixel values, above 0. None: each image's standard deviation, as scikit-image has it.
-        sigma_spatial: in pixels, above 0.
-        rule: "scikit-image" or "opencv".
+        settings: the fields of :class:`BilateralSettings`, as arguments of their own.
 
     Returns:
         Images (N, C, H, W) in [0, 1]; differentiable. An image of one value comes back unchanged.
@@ -47,45 +56,31 @@ def bilateral(
 
     Source: Tomasi & Manduchi 1998; Naseer et al. 2019, Table 1 (BF, window 5, scikit-image); Xu et al. 2018 (OpenCV).
     """
-    _check(window, sigma_color, sigma_spatial, rule)
     images = prepare(x, values=False)
-    return by_blocks(
-        lambda part: rounded_into_range(_filtered(part, window, sigma_color, sigma_spatial, rule), images.dtype),
-        images,
-        2**19,
-    ).to(x.dtype)
+    return by_blocks(lambda part: rounded_into_range(_filtered(part, settings), images.dtype), images, 2**19).to(
+        x.dtype
+    )
 
 
 class Bilateral(Transform):
-    """:func:`bilateral` as a module. Differentiable, so it is its own surrogate."""
+    """:func:`bilateral` as a module, with its settings. Differentiable, so it is its own surrogate."""
 
     differentiable = True
 
-    def __init__(
-        self,
-        window: int = 5,
-        sigma_color: float | None = None,
-        sigma_spatial: float = 1.0,
-        rule: BilateralRule = "scikit-image",
-    ) -> None:
+    @takes(BilateralSettings)
+    def __init__(self, settings: BilateralSettings) -> None:
         super().__init__()
-        _check(window, sigma_color, sigma_spatial, rule)
-        self.window, self.sigma_color, self.sigma_spatial, self.rule = window, sigma_color, sigma_spatial, rule
+        self.settings = settings
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0, 1] to the same."""
-        return bilateral(x, self.window, self.sigma_color, self.sigma_spatial, self.rule)
-
-    def extra_repr(self) -> str:
-        """The arguments, for ``print(net)``."""
-        sigmas = f"sigma_color={self.sigma_color}, sigma_spatial={self.sigma_spatial:g}"
-        return f"window={self.window}, {sigmas}, rule={self.rule!r}"
+        return bilateral(x, self.settings)
 
 
-def _filtered(x: Tensor, window: int, sigma_color: float | None, sigma_spatial: float, rule: str) -> Tensor:
-    radius = window // 2
-    spatial = _spatial(window, sigma_spatial, rule)
-    unit = _unit(x, sigma_color, rule)
+def _filtered(x: Tensor, settings: BilateralSettings) -> Tensor:
+    radius, rule = settings.window // 2, settings.rule
+    spatial = _spatial(settings.window, settings.sigma_spatial, rule)
+    unit = _unit(x, settings.sigma_color, rule)
     scaled = x * unit
     padded = F.pad(scaled, (radius,) * 4) if rule == "scikit-image" else reflect(scaled, radius)
 
@@ -124,12 +119,3 @@ def _spatial(window: int, sigma: float, rule: str) -> dict[tuple[int, int], floa
     # The table has a row and a column more, which begin one pixel earlier, and is read as if it had not.
     table = [(i, j) for i in range(-radius - 1, radius + 1) for j in range(-radius - 1, radius + 1)]
     return {place: math.exp(-0.5 * (i * i + j * j) / sigma**2) for place, (i, j) in zip(places, table, strict=False)}
-
-
-def _check(window: int, sigma_color: float | None, sigma_spatial: float, rule: str) -> None:
-    check_odd(window, "bilateral: window")
-    for name, value in {"sigma_color": sigma_color, "sigma_spatial": sigma_spatial}.items():
-        if value is not None and not 0 < value < float("inf"):
-            raise ValueError(f"bilateral {name}: expected a positive finite number, got {value!r}")
-    if rule not in get_args(BilateralRule):
-        raise ValueError(f"bilateral rule: expected one of {list(get_args(BilateralRule))}, got {rule!r}")

@@ -1,16 +1,35 @@
 """Gaussian filter with scipy's kernel and borders."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
+from blurnet.settings import Settings, takes
+from blurnet.strict import Odd, Positive
 from blurnet.transforms._blocks import by_planes, prepare, rounded_into_range, symmetric
 from blurnet.transforms._opencv import Array, filter_planes, filters
 from blurnet.transforms.base import Transform
 
 
-def gaussian_filter(x: Tensor, sigma: float = 1.0, truncate: float = 4.0, window: int | None = None) -> Tensor:
+@dataclass(frozen=True)
+class GaussianSettings(Settings):
+    """Of :func:`gaussian_filter`.
+
+    Args:
+        sigma: standard deviation in pixels, above 0.
+        truncate: where the kernel ends, in standard deviations: at ``int(truncate * sigma + 0.5)`` pixels.
+        window: odd width of the kernel in pixels; takes the place of ``truncate``.
+    """
+
+    sigma: Positive = 1.0
+    truncate: Positive = 4.0
+    window: Odd | None = None
+
+
+@takes(GaussianSettings)
+def gaussian_filter(x: Tensor, settings: GaussianSettings) -> Tensor:
     """Blur with a sampled Gaussian, channel by channel.
 
     Agrees with ``scipy.ndimage.gaussian_filter(image, (sigma, sigma, 0), truncate=truncate)`` (mode "reflect") to
@@ -18,9 +37,7 @@ def gaussian_filter(x: Tensor, sigma: float = 1.0, truncate: float = 4.0, window
 
     Args:
         x: images (N, C, H, W) in [0, 1], any size.
-        sigma: standard deviation in pixels, above 0.
-        truncate: where the kernel ends, in standard deviations: at ``int(truncate * sigma + 0.5)`` pixels.
-        window: odd width of the kernel in pixels; takes the place of ``truncate``.
+        settings: the fields of :class:`GaussianSettings`, as arguments of their own.
 
     Returns:
         Images (N, C, H, W) in [0, 1]. Linear in the images, so the gradient is exact.
@@ -30,7 +47,7 @@ def gaussian_filter(x: Tensor, sigma: float = 1.0, truncate: float = 4.0, window
 
     Source: Naseer et al. 2019, Table 1 (GF, window 5), run with scipy.
     """
-    weights = _kernel(sigma, truncate, window)
+    weights = _kernel(settings)
     images = prepare(x, values=False)
     if cv2 := filters(images):
         taps, border = np.array(weights[:0:-1] + weights, dtype=np.float32), cv2.BORDER_REFLECT
@@ -44,33 +61,28 @@ def gaussian_filter(x: Tensor, sigma: float = 1.0, truncate: float = 4.0, window
 
 
 class Gaussian(Transform):
-    """:func:`gaussian_filter` as a module. Linear, so it is its own surrogate."""
+    """:func:`gaussian_filter` as a module, with its settings. Linear, so it is its own surrogate."""
 
     differentiable = True
 
-    def __init__(self, sigma: float = 1.0, truncate: float = 4.0, window: int | None = None) -> None:
+    @takes(GaussianSettings)
+    def __init__(self, settings: GaussianSettings) -> None:
         super().__init__()
-        _kernel(sigma, truncate, window)
-        self.sigma, self.truncate, self.window = sigma, truncate, window
+        self.settings = settings
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0, 1] to the same."""
-        return gaussian_filter(x, self.sigma, self.truncate, self.window)
+        return gaussian_filter(x, self.settings)
 
     def extra_repr(self) -> str:
-        """The arguments, for ``print(net)``."""
-        end = f"truncate={self.truncate:g}" if self.window is None else f"window={self.window}"
-        return f"sigma={self.sigma:g}, {end}"
+        """The settings that count, for ``print(net)``: the window or where the kernel is truncated."""
+        return self.shown("window" if self.settings.window is None else "truncate")
 
 
-def _kernel(sigma: float, truncate: float, window: int | None) -> list[float]:
+def _kernel(settings: GaussianSettings) -> list[float]:
     """Weights at 0, 1, ... pixels from the middle; twice their sum less the first is 1."""
-    for name, value in {"sigma": sigma, "truncate": truncate}.items():
-        if not 0 < value < float("inf"):
-            raise ValueError(f"gaussian {name}: expected a positive finite number, got {value!r}")
-    if window is not None and (isinstance(window, bool) or window < 1 or window % 2 == 0):
-        raise ValueError(f"gaussian window: expected a positive odd number of pixels, got {window!r}")
-    radius = int(truncate * sigma + 0.5) if window is None else window // 2
+    sigma, window = settings.sigma, settings.window
+    radius = int(settings.truncate * sigma + 0.5) if window is None else window // 2
     half = [math.exp(-0.5 * (i / sigma) ** 2) for i in range(radius + 1)]
     total = 2 * sum(half) - half[0]
     return [value / total for value in half]

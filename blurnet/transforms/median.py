@@ -1,16 +1,32 @@
 """Median filter."""
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blurnet.checks import check_odd
+from blurnet.filters import shifted
+from blurnet.settings import Settings, takes
+from blurnet.strict import Odd
 from blurnet.transforms._blocks import by_planes, prepare, symmetric
 from blurnet.transforms._opencv import filter_planes, filters
 from blurnet.transforms.base import Transform
 
 
-def median(x: Tensor, size: int = 3) -> Tensor:
+@dataclass(frozen=True)
+class MedianSettings(Settings):
+    """Of :func:`median`.
+
+    Args:
+        size: odd side of the window in pixels; 1 is the identity.
+    """
+
+    size: Odd = 3
+
+
+@takes(MedianSettings)
+def median(x: Tensor, settings: MedianSettings) -> Tensor:
     """Each value's median over the ``size`` x ``size`` window around it, channel by channel.
 
     The values are those of ``scipy.ndimage.median_filter(image, (size, size, 1))`` bit for bit (mode "reflect"), which
@@ -18,7 +34,7 @@ def median(x: Tensor, size: int = 3) -> Tensor:
 
     Args:
         x: images (N, C, H, W) in [0, 1], any size.
-        size: odd side of the window in pixels; 1 is the identity.
+        settings: the fields of :class:`MedianSettings`, as arguments of their own.
 
     Returns:
         Images (N, C, H, W) in [0, 1].
@@ -28,7 +44,7 @@ def median(x: Tensor, size: int = 3) -> Tensor:
 
     Source: Xu et al. 2018, "Feature Squeezing", section 4.2; Naseer et al. 2019, Table 1 (MF, window 3).
     """
-    check_odd(size, "median: size")
+    size = settings.size
     images = prepare(x, values=size == 1)
     if size == 1:
         return x
@@ -40,22 +56,21 @@ def median(x: Tensor, size: int = 3) -> Tensor:
 
 
 class Median(Transform):
-    """:func:`median` as a module. Differentiable where neighbours differ, so it is its own surrogate."""
+    """:func:`median` as a module, with its settings.
+
+    Differentiable where neighbours differ, so it is its own surrogate.
+    """
 
     differentiable = True
 
-    def __init__(self, size: int = 3) -> None:
+    @takes(MedianSettings)
+    def __init__(self, settings: MedianSettings) -> None:
         super().__init__()
-        check_odd(size, "median: size")
-        self.size = size
+        self.settings = settings
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0, 1] to the same."""
-        return median(x, self.size)
-
-    def extra_repr(self) -> str:
-        """The arguments, for ``print(net)``."""
-        return f"size={self.size}"
+        return median(x, self.settings)
 
 
 def _three(x: Tensor, size: int) -> Tensor:
@@ -110,6 +125,4 @@ def _chosen(x: Tensor, size: int) -> Tensor:
 
 def _window(x: Tensor, size: int) -> list[Tensor]:
     """The image shifted to every place of the window; views of one padded copy."""
-    height, width = x.shape[-2:]
-    padded = symmetric(x, size // 2, size // 2)
-    return [padded[..., i : i + height, j : j + width] for i in range(size) for j in range(size)]
+    return shifted(symmetric(x, size // 2, size // 2), size)

@@ -1,25 +1,42 @@
 """Non-local means: averages over pixels whose surroundings look alike."""
 
 import math
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from blurnet.checks import check_odd
+from blurnet.settings import Settings, takes
+from blurnet.strict import Bounds, Odd, Positive
 from blurnet.transforms._blocks import by_blocks, prepare, reflect, rounded_into_range
 from blurnet.transforms._color import lab, rgb_of_lab
 from blurnet.transforms._pairs import Shift, add_pair, half_plane, squared_distance
 from blurnet.transforms.base import Transform
 
-NonLocalRule = Literal["opencv", "scikit-image"]
+
+@dataclass(frozen=True)
+class NonLocalMeansSettings(Settings):
+    """Of :func:`non_local_means`.
+
+    Args:
+        search: odd side of the search window in pixels.
+        patch: odd side of the patches in pixels, 3 at least.
+        strength: in units of pixel values, above 0; larger smooths more. 4 / 255 with windows 11 and 3 is feature
+            squeezing's "11-3-4" for ImageNet.
+        rule: "opencv" or "scikit-image".
+    """
+
+    search: Odd = 11
+    patch: Annotated[int, Bounds("an odd number of pixels, at least 3", 3, odd=True)] = 3
+    strength: Positive = field(default=4 / 255, metadata={"format": ".4g"})
+    rule: Literal["opencv", "scikit-image"] = "opencv"
 
 
-def non_local_means(
-    x: Tensor, search: int = 11, patch: int = 3, strength: float = 4 / 255, rule: NonLocalRule = "opencv"
-) -> Tensor:
+@takes(NonLocalMeansSettings)
+def non_local_means(x: Tensor, settings: NonLocalMeansSettings) -> Tensor:
     """Average over a search window with weights that fall with the distance between the patches around two pixels.
 
     "opencv" follows ``cv2.fastNlMeansDenoisingColored(image, None, 255 strength, 255 strength, patch, search)``:
@@ -32,11 +49,7 @@ def non_local_means(
 
     Args:
         x: images (N, C, H, W) in [0, 1], C 1 or 3 for "opencv"; any size.
-        search: odd side of the search window in pixels.
-        patch: odd side of the patches in pixels, 3 at least.
-        strength: in units of pixel values, above 0; larger smooths more. 4 / 255 with windows 11 and 3 is feature
-            squeezing's "11-3-4" for ImageNet.
-        rule: "opencv" or "scikit-image".
+        settings: the fields of :class:`NonLocalMeansSettings`, as arguments of their own.
 
     Returns:
         Images (N, C, H, W) in [0, 1]. Differentiable; for the backward pass one map of weights is kept for each pair
@@ -47,35 +60,29 @@ def non_local_means(
 
     Source: Buades et al. 2005; Xu et al. 2018, "Feature Squeezing" (OpenCV).
     """
-    _check(search, patch, strength, rule)
     images = prepare(x, values=False)
-    if rule == "opencv" and x.shape[1] not in (1, 3):
+    if settings.rule == "opencv" and x.shape[1] not in (1, 3):
         raise ValueError(f"non-local means: OpenCV's rule takes 1 or 3 channels, got {tuple(x.shape)}")
-    function = _opencv if rule == "opencv" else _scikit_image
+    function = _opencv if settings.rule == "opencv" else _scikit_image
+    radius, patch, strength = settings.search // 2, settings.patch, settings.strength
     return by_blocks(
-        lambda part: rounded_into_range(function(part, search // 2, patch, strength), images.dtype), images, 2**19
+        lambda part: rounded_into_range(function(part, radius, patch, strength), images.dtype), images, 2**19
     ).to(x.dtype)
 
 
 class NonLocalMeans(Transform):
-    """:func:`non_local_means` as a module. Differentiable, so it is its own surrogate."""
+    """:func:`non_local_means` as a module, with its settings. Differentiable, so it is its own surrogate."""
 
     differentiable = True
 
-    def __init__(
-        self, search: int = 11, patch: int = 3, strength: float = 4 / 255, rule: NonLocalRule = "opencv"
-    ) -> None:
+    @takes(NonLocalMeansSettings)
+    def __init__(self, settings: NonLocalMeansSettings) -> None:
         super().__init__()
-        _check(search, patch, strength, rule)
-        self.search, self.patch, self.strength, self.rule = search, patch, strength, rule
+        self.settings = settings
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0, 1] to the same."""
-        return non_local_means(x, self.search, self.patch, self.strength, self.rule)
-
-    def extra_repr(self) -> str:
-        """The arguments, for ``print(net)``."""
-        return f"search={self.search}, patch={self.patch}, strength={self.strength:.4g}, rule={self.rule!r}"
+        return non_local_means(x, self.settings)
 
 
 def _opencv(x: Tensor, radius: int, patch: int, strength: float) -> Tensor:
@@ -126,14 +133,3 @@ def _box_sum(x: Tensor, box: tuple[int, int], halo: int, dim: int) -> Tensor:
         part = x.narrow(dim, halo + place, size)
         total = total.add_(part) if i else total + part
     return total
-
-
-def _check(search: int, patch: int, strength: float, rule: str) -> None:
-    check_odd(search, "non-local means: search")
-    check_odd(patch, "non-local means: patch")
-    if patch < 3:
-        raise ValueError(f"non-local means patch: expected at least 3 pixels, got {patch!r}")
-    if not 0 < strength < float("inf"):
-        raise ValueError(f"non-local means strength: expected a positive finite number, got {strength!r}")
-    if rule not in get_args(NonLocalRule):
-        raise ValueError(f"non-local means rule: expected one of {list(get_args(NonLocalRule))}, got {rule!r}")

@@ -1,12 +1,15 @@
 """Random resizing and padding."""
 
-from typing import Literal, get_args
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blurnet.checks import check_range
+from blurnet.checks import check_range, one_of
+from blurnet.settings import Settings, takes
+from blurnet.strict import Fraction, above
 from blurnet.transforms._blocks import fill_blocks, prepare, records
 from blurnet.transforms.base import Transform
 
@@ -37,6 +40,7 @@ def resize_pad(
     Raises:
         TypeError, ValueError: bad images, or an image that leaves the canvas.
     """
+    one_of(interpolation, Interpolation, "resize_pad interpolation")
     images = prepare(x, values=False)
     below, beside = (canvas[i] - size[i] - corner[i] for i in (0, 1))
     if min(*size, *(corner[i] + 1 for i in (0, 1)), below + 1, beside + 1) < 1:
@@ -61,12 +65,9 @@ def resize_pad(
     return fill_blocks(paste, images, result=torch.Size((x.shape[1], *canvas))).to(x.dtype)
 
 
-class RandomResizePad(Transform):
-    """Resize to a random size and paste at a random place of a larger canvas.
-
-    The size is drawn evenly between the smaller one and the canvas (the canvas left out, as the paper draws from
-    [299, 331)), height and width by the same factor; then the place, evenly over those that fit. The draws are the
-    same for all images of a call. Linear, so it is its own surrogate; random, so an attack averages over draws (EoT).
+@dataclass(frozen=True)
+class RandomResizePadSettings(Settings):
+    """Of :class:`RandomResizePad`.
 
     Args:
         ratio: canvas over smaller size, above 1; the paper's 331 / 299.
@@ -75,9 +76,27 @@ class RandomResizePad(Transform):
         interpolation: "nearest" (the authors' code) or "bilinear".
         value: of the canvas; the paper pads with zeros, Athalye et al. with 0.5.
         seed: of the draws.
+    """
+
+    ratio: Annotated[float, above(1)] = field(default=331 / 299, metadata={"format": ".4g"})
+    grow: bool = True
+    interpolation: Interpolation = "nearest"
+    value: Fraction = 0.0
+    seed: int = field(default=0, repr=False)
+
+
+class RandomResizePad(Transform):
+    """Resize to a random size and paste at a random place of a larger canvas.
+
+    The size is drawn evenly between the smaller one and the canvas (the canvas left out, as the paper draws from
+    [299, 331)), height and width by the same factor; then the place, evenly over those that fit. The draws are the
+    same for all images of a call. Linear, so it is its own surrogate; random, so an attack averages over draws (EoT).
+
+    Args:
+        settings: the fields of :class:`RandomResizePadSettings`, as arguments of their own.
 
     Raises:
-        ValueError: bad settings.
+        TypeError, ValueError: bad settings.
 
     Source: Xie et al. 2018, "Mitigating Adversarial Effects Through Randomization".
     """
@@ -85,40 +104,23 @@ class RandomResizePad(Transform):
     differentiable = True
     random = True
 
-    def __init__(
-        self,
-        ratio: float = 331 / 299,
-        grow: bool = True,
-        interpolation: Interpolation = "nearest",
-        value: float = 0.0,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(seed)
-        if not 1 < ratio < float("inf"):
-            raise ValueError(f"random resize pad ratio: expected a finite number above 1, got {ratio!r}")
-        if interpolation not in get_args(Interpolation):
-            names = list(get_args(Interpolation))
-            raise ValueError(f"random resize pad interpolation: expected one of {names}, got {interpolation!r}")
-        if not 0 <= value <= 1:
-            raise ValueError(f"random resize pad value: expected a pixel value in [0, 1], got {value!r}")
-        self.ratio, self.grow, self.interpolation, self.value = ratio, grow, interpolation, value
+    @takes(RandomResizePadSettings)
+    def __init__(self, settings: RandomResizePadSettings) -> None:
+        super().__init__(settings.seed)
+        self.settings = settings
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0, 1] to (N, C, H', W'), the canvas, in [0, 1]."""
-        height, width = x.shape[-2:]
-        canvas = (round(height * self.ratio), round(width * self.ratio)) if self.grow else (height, width)
-        factor = 1.0 if self.grow else 1 / self.ratio
+        settings, (height, width) = self.settings, x.shape[-2:]
+        canvas = (round(height * settings.ratio), round(width * settings.ratio)) if settings.grow else (height, width)
+        factor = 1.0 if settings.grow else 1 / settings.ratio
         shares = torch.rand(3, generator=self.generator(), dtype=torch.float64).tolist()
         rows, columns = (
             _between(max(1, round(side * factor)), end, shares[0])
             for side, end in zip((height, width), canvas, strict=True)
         )
         corner = (int(shares[1] * (canvas[0] - rows + 1)), int(shares[2] * (canvas[1] - columns + 1)))
-        return resize_pad(x, (rows, columns), canvas, corner, self.interpolation, self.value)
-
-    def extra_repr(self) -> str:
-        """The arguments, for ``print(net)``."""
-        return f"ratio={self.ratio:.4g}, grow={self.grow}, interpolation={self.interpolation!r}, value={self.value:g}"
+        return resize_pad(x, (rows, columns), canvas, corner, settings.interpolation, settings.value)
 
 
 def _between(start: int, end: int, share: float) -> int:

@@ -1,11 +1,16 @@
 """Total-variation minimization by split Bregman, as scikit-image runs it, and from half of the pixels (Guo et al.)."""
 
 import math
+from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from blurnet.checks import check_mask
+from blurnet.filters import forward_differences
+from blurnet.settings import Settings, takes
+from blurnet.strict import Bounds, Count, Positive
 from blurnet.transforms._blocks import by_blocks, by_planes, prepare, records, rounded_into_range
 from blurnet.transforms.base import Transform
 
@@ -15,9 +20,41 @@ _SHARE = 2 / 9
 Pair = tuple[Tensor, Tensor]
 
 
-def total_variation_min(
-    x: Tensor, weight: float = 10.0, isotropic: bool = True, iterations: int = 100, tolerance: float = 1e-3
-) -> Tensor:
+@dataclass(frozen=True)
+class TotalVariationSettings(Settings):
+    """Of :func:`total_variation_min`.
+
+    Args:
+        weight: above 0; *smaller is smoother*. The paper tries 10, 20 and 30.
+        isotropic: whether the two components of the gradient shrink together.
+        iterations: at most that many.
+        tolerance: a channel is done when the root mean square of its change in an iteration is at most this.
+    """
+
+    weight: Positive = 10.0
+    isotropic: bool = True
+    iterations: Count = 100
+    tolerance: Positive = 1e-3
+
+
+@dataclass(frozen=True)
+class MaskedTotalVariationSettings(TotalVariationSettings):
+    """Of :func:`masked_total_variation_min`: those of :class:`TotalVariationSettings` and one more.
+
+    Args:
+        weight: Guo et al.: 1 / 0.03; Athalye et al.: 2 / 0.03.
+        isotropic: Guo et al. True, Athalye et al. False.
+        tolerance: Guo et al. 0.01, Athalye et al. 0.001.
+        sweeps: of the linear system in each iteration.
+    """
+
+    weight: Positive = 1 / 0.03
+    tolerance: Positive = 0.01
+    sweeps: Count = 10
+
+
+@takes(TotalVariationSettings)
+def total_variation_min(x: Tensor, settings: TotalVariationSettings) -> Tensor:
     """Few iterations of split Bregman for ``min sum |gradient u| + weight / 2 |u - x|^2``, the reading of LGS's paper.
 
     Agrees with ``skimage.restoration.denoise_tv_bregman(channel, weight, iterations, tolerance, isotropic)`` of each
@@ -28,10 +65,7 @@ def total_variation_min(
 
     Args:
         x: images (N, C, H, W) in [0, 1], at least 2 x 2 pixels.
-        weight: above 0; *smaller is smoother*. The paper tries 10, 20 and 30.
-        isotropic: whether the two components of the gradient shrink together.
-        iterations: at most that many.
-        tolerance: a channel is done when the root mean square of its change in an iteration is at most this.
+        settings: the fields of :class:`TotalVariationSettings`, as arguments of their own.
 
     Returns:
         Images (N, C, H, W) in [0, 1]; the gradient is that of the iterations.
@@ -41,23 +75,12 @@ def total_variation_min(
 
     Source: Goldstein & Osher 2009; Naseer et al. 2019, Table 1 (TVM, weights 10, 20, 30, scikit-image).
     """
-    _check(weight, iterations, tolerance)
-    images = prepare(x, values=False)
-    if min(x.shape[-2:]) < 2:
-        raise ValueError(f"total variation: expected at least 2 x 2 pixels, got {tuple(x.shape)}")
-    result = by_planes(lambda part: _bregman(part, weight, isotropic, iterations, tolerance), images, 2**17)
-    return rounded_into_range(result, x.dtype)
+    images = _prepared(x)
+    return rounded_into_range(by_planes(lambda part: _bregman(part, settings), images, 2**17), x.dtype)
 
 
-def masked_total_variation_min(
-    x: Tensor,
-    kept: Tensor,
-    weight: float = 1 / 0.03,
-    isotropic: bool = True,
-    iterations: int = 100,
-    tolerance: float = 0.01,
-    sweeps: int = 10,
-) -> Tensor:
+@takes(MaskedTotalVariationSettings)
+def masked_total_variation_min(x: Tensor, kept: Tensor, settings: MaskedTotalVariationSettings) -> Tensor:
     """Rebuild an image from some of its values: as above, with the distance to the image where ``kept`` is 1 only.
 
     Follows the masked Bregman of Guo et al., with two differences: sweeps go over the two colours of a chessboard
@@ -67,11 +90,7 @@ def masked_total_variation_min(
     Args:
         x: images (N, C, H, W) in [0, 1], at least 2 x 2 pixels.
         kept: zeros and ones that broadcast over ``x``, for each image alike: (1, C, H, W) or (1, 1, H, W).
-        weight: above 0; smaller is smoother. Guo et al.: 1 / 0.03; Athalye et al.: 2 / 0.03.
-        isotropic: Guo et al. True, Athalye et al. False.
-        iterations: outer iterations at most.
-        tolerance: Guo et al. 0.01, Athalye et al. 0.001; see :func:`total_variation_min`.
-        sweeps: of the linear system in each iteration.
+        settings: the fields of :class:`MaskedTotalVariationSettings`, as arguments of their own.
 
     Returns:
         Images (N, C, H, W) in [0, 1]; the gradient is that of the iterations, and reaches kept values only.
@@ -81,20 +100,41 @@ def masked_total_variation_min(
 
     Source: Guo et al. 2018, "Countering Adversarial Images using Input Transformations".
     """
-    _check(weight, iterations, tolerance)
-    images = prepare(x, values=False)
-    if min(x.shape[-2:]) < 2 or sweeps < 1:
-        raise ValueError(f"total variation: needs 2 x 2 pixels and a sweep, got {tuple(x.shape)} and {sweeps!r}")
+    images = _prepared(x)
     if kept.shape[1] != 1 and kept.shape[1:] != x.shape[1:]:
         raise ValueError(f"total variation: kept {tuple(kept.shape)} does not fit images {tuple(x.shape)}")
     check_mask(kept[:, :1], x[:1], "total variation: kept")
     kept = kept.to(images)
-    return by_blocks(
-        lambda part: rounded_into_range(
-            _masked_bregman(part, kept, weight, isotropic, iterations, tolerance, sweeps), images.dtype
-        ),
-        images,
-    ).to(x.dtype)
+    return by_blocks(lambda part: rounded_into_range(_masked_bregman(part, kept, settings), images.dtype), images).to(
+        x.dtype
+    )
+
+
+@dataclass(frozen=True)
+class TotalVariationMinSettings(Settings):
+    """Of :class:`TotalVariationMin`; the others are those of :class:`TotalVariationSettings`.
+
+    Args:
+        weight: smaller is smoother.
+        drop: share of the values (of every channel alone) that are dropped at random before the image is rebuilt;
+            0 is the paper's reading, 0.5 Guo et al.'s (with ``weight`` 1 / 0.03).
+        tolerance: None takes 0.001, and 0.01 with ``drop``.
+        seed: of the values dropped.
+    """
+
+    weight: Positive = 10.0
+    drop: Annotated[float, Bounds("a share from 0 to below 1", 0, math.nextafter(1, 0))] = 0.0
+    isotropic: bool = True
+    iterations: Count = field(default=100, repr=False)
+    tolerance: Positive | None = None
+    seed: int = field(default=0, repr=False)
+
+    @property
+    def iteration(self) -> TotalVariationSettings | MaskedTotalVariationSettings:
+        """The settings of the function that does it."""
+        kind = MaskedTotalVariationSettings if self.drop else TotalVariationSettings
+        tolerance = kind.tolerance if self.tolerance is None else self.tolerance
+        return kind(self.weight, self.isotropic, self.iterations, tolerance)
 
 
 class TotalVariationMin(Transform):
@@ -103,48 +143,36 @@ class TotalVariationMin(Transform):
     Differentiable through its iterations, so it is its own surrogate; random where it drops values.
 
     Args:
-        weight: smaller is smoother.
-        drop: share of the values (of every channel alone) that are dropped at random before the image is rebuilt;
-            0 is the paper's reading, 0.5 Guo et al.'s (with ``weight`` 1 / 0.03).
-        isotropic: see the function.
-        iterations: at most that many.
-        tolerance: see the functions; None takes 0.001, and 0.01 with ``drop``.
-        seed: of the values dropped.
+        settings: the fields of :class:`TotalVariationMinSettings`, as arguments of their own.
     """
 
     differentiable = True
+    tolerance: float
 
-    def __init__(
-        self,
-        weight: float = 10.0,
-        drop: float = 0.0,
-        isotropic: bool = True,
-        iterations: int = 100,
-        tolerance: float | None = None,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(seed)
-        if not 0 <= drop < 1:
-            raise ValueError(f"total variation drop: expected a share from 0 to below 1, got {drop!r}")
-        self.tolerance = (0.01 if drop else 1e-3) if tolerance is None else tolerance
-        _check(weight, iterations, self.tolerance)
-        self.weight, self.drop, self.isotropic, self.iterations = weight, drop, isotropic, iterations
-        self.random = drop > 0
+    @takes(TotalVariationMinSettings)
+    def __init__(self, settings: TotalVariationMinSettings) -> None:
+        super().__init__(settings.seed)
+        self.settings, self._iteration = settings, settings.iteration
+        self.tolerance = self._iteration.tolerance
+        self.random = settings.drop > 0
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0, 1] to the same."""
-        if not self.drop:
-            return total_variation_min(x, self.weight, self.isotropic, self.iterations, self.tolerance)
-        kept = (torch.rand(1, *x.shape[1:], generator=self.generator()) >= self.drop).to(x)
-        return masked_total_variation_min(x, kept, self.weight, self.isotropic, self.iterations, self.tolerance)
-
-    def extra_repr(self) -> str:
-        """The arguments, for ``print(net)``."""
-        return f"weight={self.weight:g}, drop={self.drop:g}, isotropic={self.isotropic}, tolerance={self.tolerance:g}"
+        if not isinstance(self._iteration, MaskedTotalVariationSettings):
+            return total_variation_min(x, self._iteration)
+        kept = (torch.rand(1, *x.shape[1:], generator=self.generator()) >= self.settings.drop).to(x)
+        return masked_total_variation_min(x, kept, self._iteration)
 
 
-def _bregman(x: Tensor, weight: float, isotropic: bool, iterations: int, tolerance: float) -> Tensor:
-    scale = 2 * weight  # in units of 1 / scale the shrinkage has no parameter left
+def _prepared(x: Tensor) -> Tensor:
+    images = prepare(x, values=False)
+    if min(x.shape[-2:]) < 2:
+        raise ValueError(f"total variation: expected at least 2 x 2 pixels, got {tuple(x.shape)}")
+    return images
+
+
+def _bregman(x: Tensor, settings: TotalVariationSettings) -> Tensor:
+    scale = 2 * settings.weight  # in units of 1 / scale the shrinkage has no parameter left
     f = (x + 1) * scale  # away from 0, where products become subnormal, which is slow
     half, u = f / 2, _framed(f)
     middle = u[..., 1:-1, 1:-1]
@@ -154,11 +182,11 @@ def _bregman(x: Tensor, weight: float, isotropic: bool, iterations: int, toleran
     active = torch.ones(len(x), 1, 1, 1, dtype=torch.bool, device=x.device)
     # Maps to write into; where operations are recorded, None, and each writes into a new one.
     spare: list[Tensor | None] = [None] * 5 if records(x) else [torch.empty_like(f) for _ in range(5)]
-    for _ in range(iterations):
+    for _ in range(settings.iterations):
         across = torch.sub(b[0], middle, out=spare[0]).add_(u[..., 1:-1, 2:])
         down = torch.sub(b[1], middle, out=spare[1]).add_(u[..., 2:, 1:-1])
         rest = torch.sub(half, inner[0], out=spare[2]).sub_(inner[1]).sub_(middle, alpha=1 / _SHARE)
-        b = _shrinkage(across, down, isotropic, spare[3], None if spare[0] is None else b)
+        b = _shrinkage(across, down, settings.isotropic, spare[3], None if spare[0] is None else b)
         for target, values, shrunk in zip(inner, (across, down), b, strict=True):
             if spare[0] is None:
                 target.copy_(torch.sub(values, shrunk, alpha=2))
@@ -168,7 +196,7 @@ def _bregman(x: Tensor, weight: float, isotropic: bool, iterations: int, toleran
             rest.add_(part)
         change = _swept(rest.add_(p[0][..., :-1]).add_(p[1][..., :-1, :]), spare[3], spare[4])
         middle.add_(change if bool(active.all()) else change * active, alpha=_SHARE)
-        active = active & (_root_mean_square(change) > tolerance * scale / _SHARE)
+        active = active & (_root_mean_square(change) > settings.tolerance * scale / _SHARE)
         if not bool(active.any()):
             break
     return middle / scale - 1
@@ -221,10 +249,8 @@ def _root_mean_square(change: Tensor) -> Tensor:
     return change.detach().square().mean((1, 2, 3), keepdim=True).sqrt_()
 
 
-def _masked_bregman(
-    x: Tensor, kept: Tensor, weight: float, isotropic: bool, iterations: int, tolerance: float, sweeps: int
-) -> Tensor:
-    scale = 2 * weight
+def _masked_bregman(x: Tensor, kept: Tensor, settings: MaskedTotalVariationSettings) -> Tensor:
+    scale = 2 * settings.weight
     f = x * kept * scale
     u = f
     z, b = torch.zeros_like(f), (torch.zeros_like(f), torch.zeros_like(f))
@@ -234,15 +260,15 @@ def _masked_bregman(
     rows, columns = (torch.arange(size, device=x.device) for size in x.shape[-2:])
     red = (rows[:, None] + columns[None]) % 2 == 0
     active = torch.ones(len(x), 1, 1, 1, dtype=torch.bool, device=x.device)
-    for _ in range(iterations):
+    for _ in range(settings.iterations):
         before = u
-        for colour in (red, ~red) * sweeps:
+        for colour in (red, ~red) * settings.sweeps:
             u = torch.where(colour & active, torch.addcmul(own, share, _neighbours(u).add_(z)), u)
-        across, down = _differences(u)
+        across, down = forward_differences(u, "constant")
         across, down = b[0] + across, b[1] + down
-        b = _shrinkage(across, down, isotropic)
+        b = _shrinkage(across, down, settings.isotropic)
         z = _divergence(torch.sub(across, b[0], alpha=2), torch.sub(down, b[1], alpha=2))
-        active = active & (_root_mean_square(u - before) > tolerance * scale)
+        active = active & (_root_mean_square(u - before) > settings.tolerance * scale)
         if not bool(active.any()):
             break
     return u / scale
@@ -258,22 +284,8 @@ def _neighbours(u: Tensor) -> Tensor:
     return total
 
 
-def _differences(u: Tensor) -> tuple[Tensor, Tensor]:
-    """Forward differences to the right and down, 0 at the last pixels."""
-    pad = torch.nn.functional.pad
-    return pad(u.diff(dim=-1), (0, 1)), pad(u.diff(dim=-2), (0, 0, 0, 1))
-
-
 def _divergence(across: Tensor, down: Tensor) -> Tensor:
     z = -across - down
     z[..., 1:].add_(across[..., :-1])
     z[..., 1:, :].add_(down[..., :-1, :])
     return z
-
-
-def _check(weight: float, iterations: int, tolerance: float) -> None:
-    for name, value in {"weight": weight, "tolerance": tolerance}.items():
-        if not 0 < value < float("inf"):
-            raise ValueError(f"total variation {name}: expected a positive finite number, got {value!r}")
-    if isinstance(iterations, bool) or not isinstance(iterations, int) or iterations < 1:
-        raise ValueError(f"total variation iterations: expected a positive integer, got {iterations!r}")

@@ -1,18 +1,19 @@
 """Wavelet shrinkage: BayesShrink and VisuShrink."""
 
 import math
-from typing import Literal, NamedTuple, get_args
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from blurnet.settings import Settings, takes
+from blurnet.strict import Count, NotNegative
 from blurnet.transforms._blocks import by_blocks, prepare, records, symmetric
 from blurnet.transforms._color import rgb_of_studio_ycbcr, studio_ycbcr
 from blurnet.transforms.base import Transform
 
-Method = Literal["BayesShrink", "VisuShrink"]
-Mode = Literal["soft", "hard"]
 Details = tuple[Tensor, Tensor, Tensor]
 
 _QUARTILE = 0.6744897501960817  # of the standard normal distribution, the median of its absolute value
@@ -27,15 +28,29 @@ class Filters(NamedTuple):
     rec_hi: list[float]
 
 
-def wavelet_denoise(
-    x: Tensor,
-    method: Method = "BayesShrink",
-    mode: Mode = "soft",
-    wavelet: str = "db1",
-    sigma: float | None = None,
-    levels: int | None = None,
-    ycbcr: bool = True,
-) -> Tensor:
+@dataclass(frozen=True)
+class WaveletSettings(Settings):
+    """Of :func:`wavelet_denoise`.
+
+    Args:
+        method: "BayesShrink" takes a threshold for every band, "VisuShrink" one for all, ``sigma sqrt(2 log(H W))``.
+        mode: "soft" shrinks towards 0, "hard" keeps or drops.
+        wavelet: "db1" (Haar); other orthogonal wavelets by PyWavelets' names, which must then be installed.
+        sigma: standard deviation of the noise in RGB. None: from the median of the finest diagonal details.
+        levels: of the decomposition. None: three less than possible, 1 at least.
+        ycbcr: work in YCbCr, as CIIDefence and Pixel Deflection do, or in RGB.
+    """
+
+    method: Literal["BayesShrink", "VisuShrink"] = "BayesShrink"
+    mode: Literal["soft", "hard"] = "soft"
+    wavelet: str = "db1"
+    sigma: NotNegative | None = field(default=None, metadata={"format": ""})
+    levels: Count | None = field(default=None, repr=False)
+    ycbcr: bool = True
+
+
+@takes(WaveletSettings)
+def wavelet_denoise(x: Tensor, settings: WaveletSettings) -> Tensor:
     """Shrink the wavelet coefficients of each channel and transform back.
 
     Agrees with ``skimage.restoration.denoise_wavelet(image, sigma, wavelet, mode, levels, ycbcr, method,
@@ -43,12 +58,7 @@ def wavelet_denoise(
 
     Args:
         x: images (N, C, H, W) in [0, 1], C 3 if ``ycbcr``; any size.
-        method: "BayesShrink" takes a threshold for every band, "VisuShrink" one for all, ``sigma sqrt(2 log(H W))``.
-        mode: "soft" shrinks towards 0, "hard" keeps or drops.
-        wavelet: "db1" (Haar); other orthogonal wavelets by PyWavelets' names, which must then be installed.
-        sigma: standard deviation of the noise in RGB. None: from the median of the finest diagonal details.
-        levels: of the decomposition. None: three less than possible, 1 at least.
-        ycbcr: work in YCbCr, as CIIDefence and Pixel Deflection do, or in RGB.
+        settings: the fields of :class:`WaveletSettings`, as arguments of their own.
 
     Returns:
         Images (N, C, H, W) in [0, 1]; differentiable almost everywhere, thresholds included.
@@ -58,58 +68,53 @@ def wavelet_denoise(
 
     Source: Chang et al. 2000 (BayesShrink); Donoho & Johnstone 1994 (VisuShrink).
     """
-    _check(method, mode, sigma, levels)
+    sigma, ycbcr = settings.sigma, settings.ycbcr
     images = prepare(x, channels=3 if ycbcr else None, values=False)
-    filters = _filters(wavelet)
+    filters = _filters(settings.wavelet)
 
     def run(part: Tensor) -> Tensor:
         values = studio_ycbcr(part) if ycbcr else part
         noise = None if sigma is None else _noise(part, sigma, ycbcr)
-        values = (_scaled if ycbcr else _shrunk)(values, noise, filters, method, mode, levels)
+        values = (_scaled if ycbcr else _shrunk)(values, noise, filters, settings)
         return (rgb_of_studio_ycbcr(values) if ycbcr else values).clamp(0, 1)
 
     return by_blocks(run, images, 2**20).to(x.dtype)
 
 
 class Wavelet(Transform):
-    """:func:`wavelet_denoise` as a module. Differentiable almost everywhere, so it is its own surrogate."""
+    """:func:`wavelet_denoise` as a module, with its settings.
+
+    Differentiable almost everywhere, so it is its own surrogate.
+    """
 
     differentiable = True
 
-    def __init__(
-        self,
-        method: Method = "BayesShrink",
-        mode: Mode = "soft",
-        wavelet: str = "db1",
-        sigma: float | None = None,
-        levels: int | None = None,
-        ycbcr: bool = True,
-    ) -> None:
+    @takes(WaveletSettings)
+    def __init__(self, settings: WaveletSettings) -> None:
         super().__init__()
-        _check(method, mode, sigma, levels)
-        _filters(wavelet)
-        self.method, self.mode, self.wavelet = method, mode, wavelet
-        self.sigma, self.levels, self.ycbcr = sigma, levels, ycbcr
+        self.settings = settings
+        _filters(settings.wavelet)  # an unknown one raises here
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0, 1] to the same."""
-        return wavelet_denoise(x, self.method, self.mode, self.wavelet, self.sigma, self.levels, self.ycbcr)
+        return wavelet_denoise(x, self.settings)
 
     def extra_repr(self) -> str:
-        """The arguments, for ``print(net)``."""
-        return f"{self.method!r}, {self.mode!r}, {self.wavelet!r}, sigma={self.sigma}, ycbcr={self.ycbcr}"
+        """The settings, for ``print(net)``; the names without their arguments'."""
+        names = f"{self.settings.method!r}, {self.settings.mode!r}, {self.settings.wavelet!r}"
+        return f"{names}, {self.shown('method', 'mode', 'wavelet')}"
 
 
-def _scaled(x: Tensor, noise: Tensor | None, filters: Filters, method: str, mode: str, levels: int | None) -> Tensor:
+def _scaled(x: Tensor, noise: Tensor | None, filters: Filters, settings: WaveletSettings) -> Tensor:
     """Shrinkage of channels stretched to [0, 1] and back; a channel of one value stays."""
     low, high = x.amin((-2, -1), keepdim=True), x.amax((-2, -1), keepdim=True)
     span = torch.where(high > low, high - low, 1.0)
     noise = None if noise is None else noise / span
-    return (_shrunk((x - low).div_(span), noise, filters, method, mode, levels) * span).add_(low)
+    return (_shrunk((x - low).div_(span), noise, filters, settings) * span).add_(low)
 
 
-def _shrunk(x: Tensor, noise: Tensor | None, filters: Filters, method: str, mode: str, levels: int | None) -> Tensor:
-    size, length = x.shape[-2:], len(filters.dec_lo)
+def _shrunk(x: Tensor, noise: Tensor | None, filters: Filters, settings: WaveletSettings) -> Tensor:
+    size, length, levels = x.shape[-2:], len(filters.dec_lo), settings.levels
     if levels is None:
         levels = max(int(math.log2(max(min(size) / (length - 1), 1))) - 3, 1)
     details: list[Details] = []
@@ -117,13 +122,15 @@ def _shrunk(x: Tensor, noise: Tensor | None, filters: Filters, method: str, mode
         x, bands = _decomposed(x, filters)
         details.append(bands)
     sigma = _median_noise(details[0][2]) if noise is None else noise
-    if method == "VisuShrink":
+    if settings.method == "VisuShrink":
         thresholds = [[sigma * math.sqrt(2 * math.log(size[0] * size[1]))] * 3] * levels
     else:
         thresholds = _bayes(details, sigma)
     for bands, limits in zip(reversed(details), reversed(thresholds), strict=True):
         height, width = bands[0].shape[-2:]
-        across, down, diagonal = (_threshold(band, limit, mode) for band, limit in zip(bands, limits, strict=True))
+        across, down, diagonal = (
+            _threshold(band, limit, settings.mode) for band, limit in zip(bands, limits, strict=True)
+        )
         x = _rebuilt(x[..., :height, :width], (across, down, diagonal), filters)
     return x[..., : size[0], : size[1]]
 
@@ -188,7 +195,7 @@ def _analysed(x: Tensor, filters: Filters, dim: int) -> tuple[Tensor, Tensor]:
     length, size = len(filters.dec_lo), x.shape[dim]
     count = (size + length - 1) // 2
     if length == 2:
-        # Products first, as PyWavelets: which details are exactly 0, and left out of the noise, hangs on the rounding.
+        # Products first, as PyWavelets: which details are exactly 0, and left out of the noise, depends on rounding.
         x = _scaled_even(x, filters.dec_lo[0], dim)
         first, second = _every_second(x, dim, 0, count), _every_second(x, dim, 1, count)
         return first + second, first - second
@@ -272,14 +279,3 @@ def _filters(wavelet: str) -> Filters:
     if wavelet not in pywt.wavelist(kind="discrete") or not pywt.Wavelet(wavelet).orthogonal:
         raise ValueError(f"wavelet: expected 'db1' or another orthogonal one of PyWavelets, got {wavelet!r}")
     return Filters(*(list(filter_) for filter_ in pywt.Wavelet(wavelet).filter_bank))
-
-
-def _check(method: str, mode: str, sigma: float | None, levels: int | None) -> None:
-    if method not in get_args(Method):
-        raise ValueError(f"wavelet method: expected one of {list(get_args(Method))}, got {method!r}")
-    if mode not in get_args(Mode):
-        raise ValueError(f"wavelet mode: expected one of {list(get_args(Mode))}, got {mode!r}")
-    if sigma is not None and not 0 <= sigma < float("inf"):
-        raise ValueError(f"wavelet sigma: expected a finite number from 0, got {sigma!r}")
-    if levels is not None and levels < 1:
-        raise ValueError(f"wavelet levels: expected a positive integer, got {levels!r}")

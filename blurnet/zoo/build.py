@@ -20,7 +20,9 @@ from blurnet.layers.denoise import FeatureDenoise
 from blurnet.layers.insert import insert_after, insert_before
 from blurnet.layers.lowpass import FixedLowPass, LearnedLowPass
 from blurnet.layers.penalties import Tikhonov, TotalVariation
+from blurnet.modes import resting
 from blurnet.nets.gtsrb_cnn import GtsrbCNN
+from blurnet.nets.image_size import image_size
 from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.nets.vision import timm_net, torchvision_net
 from blurnet.strict import check_arguments
@@ -36,7 +38,7 @@ from blurnet.transforms.random_resize_pad import RandomResizePad
 from blurnet.transforms.total_variation import TotalVariationMin
 from blurnet.transforms.watermark.watermark import DigitalWatermark
 from blurnet.transforms.wavelet import Wavelet
-from blurnet.zoo.spec import DefenseSpec, ModelSpec
+from blurnet.zoo.spec import DefenseSpec, Fit, ModelSpec
 
 
 def _timm(
@@ -52,7 +54,7 @@ def _timm(
     return timm_net(name, classes, weights, **arguments)
 
 
-#: Nets of this package: constructors that take ``classes``, for 32 x 32 images.
+#: Nets of this package: constructors that take ``classes``; each states its ``image_size``.
 NETS: dict[str, Callable[..., nn.Module]] = {"lisa_cnn": LisaCNN, "gtsrb_cnn": GtsrbCNN}
 
 #: Nets of other libraries, named "torchvision/resnet18" or "timm/mobilenetv2_100".
@@ -149,7 +151,7 @@ def build_net(spec: ModelSpec, weights: str | os.PathLike[str] | None = None) ->
     reserved = ("name", "classes", "weights")
     args = check_arguments(constructor, spec.net_args, f"net {spec.net!r}: net_args", given=reserved)
     count = len(spec.classes)
-    if weights is None or Path(weights).suffix:  # a file, of whatever kind: load_weights judges it
+    if weights is None or Path(weights).suffix:  # a file, of whatever kind: load_weights checks it
         net = constructor(name, count, **args) if library else constructor(count, **args)
         return net if weights is None else load_weights(net, weights)
     if not library:
@@ -182,7 +184,7 @@ def _channels(defense: DefenseSpec, net: nn.Module, spec: ModelSpec) -> int:
 
 
 def _shape(net: nn.Module, spec: ModelSpec, layer: str | None, *, of_input: bool = False) -> tuple[int, ...]:
-    """Shape of what a layer (None: the whole net) gives or takes when one black image passes."""
+    """Shape of what a layer (None: the whole net) gives or takes when one black image passes; modes are kept."""
     shapes: list[tuple[int, ...]] = []
 
     def look(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -191,26 +193,24 @@ def _shape(net: nn.Module, spec: ModelSpec, layer: str | None, *, of_input: bool
             shapes.append(tuple(value.shape))
 
     module = net if layer is None else net.get_submodule(layer)
-    handle, training = module.register_forward_hook(look), net.training
+    handle = module.register_forward_hook(look)
     try:
-        with torch.no_grad():
-            net.eval()(torch.zeros(1, 3, *image_size(spec.net, net)))
+        with resting(net):
+            net(torch.zeros(1, 3, *images_of(spec, net)[0]))
     finally:
         handle.remove()
-        net.train(training)
     if not shapes:
         raise ValueError(f"{spec.net}: layer {layer!r} passes no feature maps; give args: channels")
     return shapes[0]
 
 
-def image_size(name: str, net: nn.Module) -> tuple[int, int]:
-    """(H, W) in pixels that a net of the tables expects; library nets that state none get 224 x 224."""
-    if name in NETS:
-        return (32, 32)
-    inner = getattr(net, "net", None)
-    config = getattr(inner, "default_cfg", None) or {}
-    height, width = config.get("input_size", (3, 224, 224))[1:]
-    return int(height), int(width)
+def images_of(spec: ModelSpec, net: nn.Module) -> tuple[tuple[int, int], Fit]:
+    """(H, W) and fit of the images for a net that ``spec`` describes: what the spec states, else what is usual.
+
+    Usual is the size that the net states (224 x 224 where it states none), and "stretch" for the nets of this package,
+    which take signs, "crop" for others.
+    """
+    return spec.image_size or image_size(net) or (224, 224), spec.fit or ("stretch" if spec.net in NETS else "crop")
 
 
 def _free_name(name: str, taken: OrderedDict[str, nn.Module]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from blurnet.rates import Rate
 from blurnet.strict import JSON, from_dict, parse_json, plain
-from blurnet.zoo.spec import DefenseSpec
+from blurnet.zoo.spec import DefenseSpec, Fit
 
 FORMAT = 2
 
@@ -82,8 +82,9 @@ class Card:
         evaluate_command: repeats the measurements. training_seconds: wall clock of the training.
         objective: what the training minimised, with its settings: "pgd(radius=0.0313725, steps=7)".
         published: figures to compare with. notes: what a user should know.
-        defenses, name, net, classes, parameters, sha256: filled in by ``save_model`` from what it writes. Cards of
-            earlier versions state no defenses; ``load_model`` takes them from the spec.
+        defenses, name, net, classes, parameters, sha256, image_size (H, W), fit: filled in by ``save_model`` from what
+            it writes. Cards of earlier versions state no defenses, size or fit;
+            ``load_model`` takes them from the spec.
     """
 
     title: str
@@ -111,6 +112,8 @@ class Card:
     classes: int = 0
     parameters: int = 0
     sha256: str = ""
+    image_size: tuple[int, int] | None = None
+    fit: Fit | None = None
 
     def to_json(self) -> str:
         """The text of card.json."""

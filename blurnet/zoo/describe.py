@@ -1,7 +1,6 @@
 """Defenses in words, for titles, cards and reports."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from blurnet.zoo.spec import DefenseSpec
 
@@ -20,7 +19,7 @@ def phrases(defenses: Sequence[DefenseSpec]) -> list[str]:
     return [_phrase(same[0]) if len(same) == 1 else f"{text} at {len(same)} places" for text, same in alike.items()]
 
 
-def call(name: str, args: dict[str, Any]) -> str:
+def call(name: str, args: Mapping[str, object]) -> str:
     """A name with its arguments, "jpeg(quality=30)"; the name alone where there are none."""
     listed = ", ".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in args.items())
     return f"{name}({listed})" if listed else name

@@ -7,8 +7,8 @@ a program, while its ONNX file, of thousands of operations, takes very long to w
 one is refused by name:
 
 - JPEG: its codec is a library outside of torch.
-- DigitalWatermark: it takes gradients of the net, and fills a region whose size hangs on the image.
-- TotalVariationMin: how many iterations it takes hangs on the image.
+- DigitalWatermark: it takes gradients of the net, and fills a region whose size depends on the image.
+- TotalVariationMin: how many iterations it takes depends on the image.
 - RandomResizePad, and TotalVariationMin with ``drop``: a file has no new random numbers for every call.
 
 Penalties (TotalVariation, Tikhonov, L-infinity) leave nothing in the file: they act while training only.
@@ -16,8 +16,7 @@ Penalties (TotalVariation, Tikhonov, L-infinity) leave nothing in the file: they
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,8 @@ from torch.export import Dim, ExportedProgram
 from blurnet import __version__
 from blurnet.checks import check_writable
 from blurnet.files import write_atomic
-from blurnet.nets.gtsrb_cnn import GtsrbCNN
-from blurnet.nets.lisa_cnn import LisaCNN
+from blurnet.modes import resting
+from blurnet.nets.image_size import image_size
 from blurnet.transforms.base import Transform
 from blurnet.transforms.jpeg.jpeg import JPEG
 from blurnet.transforms.total_variation import TotalVariationMin
@@ -45,8 +44,8 @@ TOLERANCE = 1e-4
 #: Transformations that cannot leave Python, and why.
 REFUSED: dict[type[nn.Module], str] = {
     JPEG: "its codec is a library outside of torch",
-    DigitalWatermark: "it takes gradients of the net and fills a region whose size hangs on the image",
-    TotalVariationMin: "how many iterations it takes hangs on the image",
+    DigitalWatermark: "it takes gradients of the net and fills a region whose size depends on the image",
+    TotalVariationMin: "how many iterations it takes depends on the image",
 }
 
 
@@ -62,8 +61,8 @@ def export_program(
     Args:
         net: images in [0, 1] to logits, normalisation and defenses inside. It is left as it is.
         batch: images a call. None: any number.
-        size: of the images in pixels, (height, width) or one number. None: the net's own, where it is one of this
-            package or of timm, or from ``load_model``.
+        size: of the images in pixels, (height, width) or one number. None: the net's own, where it states one: those
+            of this package, of timm, and from ``load_model``.
         tolerance: how far the logits may be from the net's, as a share of the largest one (of 1 if that is smaller).
 
     Returns:
@@ -76,9 +75,9 @@ def export_program(
     net = getattr(net, "_orig_mod", net)
     _check(net, batch)
     height, width = _size(net, size)
-    with _resting(net):
+    with resting(net):
         program = _exported(net, batch, height, width)
-        _compare("the exported program", program.module(), net, _trials(net, batch, height, width), tolerance)
+        _compare("the exported program", program.module(), net, _test_images(net, batch, height, width), tolerance)
     return program
 
 
@@ -120,12 +119,12 @@ def export_onnx(
     height, width = _size(net, size)
     onnx, runtime = _onnx_libraries()
     check_writable(file.absolute().parent, "folder of the ONNX file")
-    with _resting(net):
+    with resting(net):
         proto = _converted(_exported(net, batch, height, width), batch)
         _describe(proto, net)
         onnx.checker.check_model(proto, full_check=True)
         content: bytes = proto.SerializeToString()
-        _compare("ONNX Runtime", _session(runtime, content), net, _trials(net, batch, height, width), tolerance)
+        _compare("ONNX Runtime", _session(runtime, content), net, _test_images(net, batch, height, width), tolerance)
     write_atomic(file, content)
     return file
 
@@ -147,33 +146,13 @@ def _size(net: nn.Module, size: int | tuple[int, int] | None) -> tuple[int, int]
     """(H, W): what was asked for, or what the net says of itself."""
     if size is not None:
         return (size, size) if isinstance(size, int) else size
-    modules = list(net.modules())
-    if any(isinstance(module, LisaCNN | GtsrbCNN) for module in modules):
-        return (32, 32)
-    for module in modules:
-        if isinstance(config := getattr(module, "default_cfg", None), dict) and "input_size" in config:
-            height, width = config["input_size"][1:]
-            return int(height), int(width)
-    if hasattr(net, "spec"):
-        return (224, 224)  # a net of torchvision: the size of its ImageNet weights
+    if (own := image_size(net)) is not None:
+        return own
     raise ValueError(f"{type(net).__name__} does not say the size of its images: give size=(height, width) in pixels")
 
 
 def _device(net: nn.Module) -> torch.device:
     return next((tensor.device for tensor in (*net.parameters(), *net.buffers())), torch.device("cpu"))
-
-
-@contextmanager
-def _resting(net: nn.Module) -> Iterator[None]:
-    """The net in evaluation mode and without gradients; its modes are put back."""
-    modes = {module: module.training for module in net.modules()}
-    net.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def _exported(net: nn.Module, batch: int | None, height: int, width: int) -> ExportedProgram:
@@ -234,7 +213,7 @@ def _session(runtime: Any, content: bytes) -> Callable[[Tensor], Tensor]:
     return lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
 
 
-def _trials(net: nn.Module, batch: int | None, height: int, width: int) -> list[Tensor]:
+def _test_images(net: nn.Module, batch: int | None, height: int, width: int) -> list[Tensor]:
     """Six images in batches: noise, smooth shapes with noise in a corner, one value; so that gates open and close."""
     draw = torch.Generator().manual_seed(0)
     images = torch.rand(6, 3, height, width, generator=draw)

@@ -6,13 +6,12 @@ has been evaluated, report.json.
 
 import dataclasses
 import difflib
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -20,7 +19,7 @@ from torch import nn
 from blurnet.checks import check_writable
 from blurnet.files import load_weights, save_weights, write_atomic
 from blurnet.nets.vision import count_parameters
-from blurnet.zoo.build import build
+from blurnet.zoo.build import build, images_of
 from blurnet.zoo.card import Card
 from blurnet.zoo.describe import describe_defenses
 from blurnet.zoo.hub import MODEL_FILES, PREFIX, hub_folder
@@ -65,7 +64,8 @@ def load_model(name: str | os.PathLike[str], device: torch.device | str = "cpu")
 
     Returns:
         A module in eval mode: RGB images (N, 3, H, W) in [0, 1] to logits (N, classes). It has ``.classes``, the
-        class names in output order, ``.card`` (:class:`blurnet.zoo.card.Card`) and ``.spec``.
+        class names in output order, ``.image_size``, (H, W) in pixels of the images it was trained on, ``.fit``, how
+        others are brought to that size ("stretch" or "crop"), ``.card`` (:class:`blurnet.zoo.card.Card`) and ``.spec``.
 
     Raises:
         ValueError: no such model (lists what exists), or files that are damaged, incomplete or do not belong
@@ -81,9 +81,11 @@ def load_model(name: str | os.PathLike[str], device: torch.device | str = "cpu")
     if card.defenses not in (None, spec.defenses):
         stated, built = describe_defenses(card.defenses or []), describe_defenses(spec.defenses)
         raise ValueError(f"{folder}: the card is of a model with the defenses {stated}, the spec of {built}")
-    card = dataclasses.replace(card, defenses=spec.defenses)
+    size, fit = images_of(spec, net)
+    spec = spec.with_images(size, fit)
+    card = dataclasses.replace(card, defenses=spec.defenses, image_size=size, fit=fit)
     load_weights(net, folder / "model.safetensors", card.sha256)
-    vars(net).update(classes=tuple(spec.classes), card=card, spec=spec)
+    vars(net).update(classes=tuple(spec.classes), image_size=size, fit=fit, card=card, spec=spec)
     return net.eval().to(device)
 
 
@@ -93,16 +95,16 @@ def save_model(
     *,
     spec: ModelSpec,
     card: Card,
-    report: dict[str, Any] | None = None,
+    report: str | None = None,
 ) -> Path:
     """Write a model's folder, whole or not at all, and return its path.
 
     Args:
         net: the module that ``build(spec)`` describes, trained (a compiled one is unwrapped).
         folder: its last part becomes the model's name. A model that stands there is replaced.
-        spec: how to build ``net``.
-        card: what is known; name, net, classes, parameters and hash are filled in here.
-        report: the report of its evaluation, as plain data.
+        spec: how to build ``net``; size and fit of its images are filled in where it states none.
+        card: what is known; name, net, classes, parameters, hash, size and fit are filled in here.
+        report: the report of its evaluation, JSON text that becomes report.json as it is.
 
     Raises:
         FileExistsError: ``folder`` holds something else than a model. PermissionError, NotADirectoryError: it cannot
@@ -112,6 +114,7 @@ def save_model(
     _check_replaceable(target)
     check_writable(target.parent, "models folder")
     net = getattr(net, "_orig_mod", net)
+    spec = spec.with_images(*images_of(spec, net))
     scratch = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
     new = scratch / target.name
     try:
@@ -125,9 +128,11 @@ def save_model(
             classes=len(spec.classes),
             parameters=count_parameters(net),
             sha256=sha256,
+            image_size=spec.image_size,
+            fit=spec.fit,
         )
         write_atomic(new / "spec.json", spec.to_json())
-        write_card(new, card, None if report is None else json.dumps(report, indent=2, allow_nan=False) + "\n")
+        write_card(new, card, report)
         load_model(new)  # what does not load is not worth keeping
         if target.exists():
             target.rename(scratch / "old")

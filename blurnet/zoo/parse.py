@@ -1,10 +1,9 @@
 """Defenses as one writes them on a command line: "lgs,jpeg:quality=30"."""
 
 import json
-from typing import Any
 
 from blurnet.zoo.build import DEFENSES
-from blurnet.zoo.spec import DefenseSpec
+from blurnet.zoo.spec import DefenseSpec, Plain
 
 
 def parse_defenses(text: str) -> list[DefenseSpec]:
@@ -12,7 +11,7 @@ def parse_defenses(text: str) -> list[DefenseSpec]:
 
     "lgs,jpeg:quality=30" are two in front of the net; "lgs:smoothing=1.5:padding=none" has two arguments;
     "fixed_low_pass:kernel_size=5:after=relu1" stands behind a layer. Numbers, true, false and null are read as
-    such, everything else as text. What the arguments are worth is judged when the defense is made.
+    such, everything else as text. Whether the arguments are good is checked when the defense is made.
 
     Args:
         text: as above; spaces around the commas do not count, and the empty text is no defense.
@@ -27,22 +26,25 @@ def _parse(part: str) -> DefenseSpec:
     name, *settings = part.split(":")
     if name not in DEFENSES:
         raise ValueError(f"unknown defense {name!r}; there are: {', '.join(sorted(DEFENSES))}")
-    args: dict[str, Any] = {}
+    args: dict[str, Plain] = {}
+    places: dict[str, str] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not (key and equals and value):
             raise ValueError(f"defense {part!r}: expected name:argument=value, got {setting!r}")
-        if key in args:
+        if key in args or key in places:
             raise ValueError(f"defense {part!r}: {key!r} is given twice")
-        args[key] = value if key in ("after", "before") else _value(value)
-    after, before = args.pop("after", None), args.pop("before", None)
-    return DefenseSpec(name, after=after, before=before, args=args)
+        if key in ("after", "before"):
+            places[key] = value
+        else:
+            args[key] = _value(value)
+    return DefenseSpec(name, places.get("after"), places.get("before"), args)
 
 
-def _value(text: str) -> Any:
+def _value(text: str) -> Plain:
     """A JSON number or constant as such, else the text."""
     try:
-        value = json.loads(text)
+        value: Plain = json.loads(text)
     except ValueError:
         return text
     return value if value is None or isinstance(value, bool | int | float) else text

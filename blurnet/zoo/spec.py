@@ -7,11 +7,17 @@ import path or a file, so a spec from a downloaded folder is safe to build.
 import dataclasses
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from blurnet.strict import from_dict, parse_json
+from blurnet.strict import check_fields, from_dict, parse_json
 
 FORMAT = 1
+
+#: What JSON holds: the value of an argument in a spec; lists and objects hold such values again.
+Plain = bool | int | float | str | list[Any] | dict[str, Any] | None
+
+#: How images of other sizes become a net's: both axes scaled, or the shorter side scaled and the middle kept.
+Fit = Literal["stretch", "crop"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class DefenseSpec:
     name: str
     after: str | None = None
     before: str | None = None
-    args: dict[str, Any] = field(default_factory=dict)
+    args: dict[str, Plain] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.after is not None and self.before is not None:
@@ -52,17 +58,25 @@ class ModelSpec:
             its data with :meth:`with_classes`); an empty list cannot be built.
         defenses: applied in order; several at one place follow each other there.
         net_args: keyword arguments of the net.
+        image_size: (H, W) in pixels of the images it was trained on. None: the net's own.
+        fit: how images were brought to that size: "stretch" (signs) or "crop" (photos). None: as is usual for the
+            net, "stretch" for those of this package and "crop" for others.
     """
 
     net: str = "lisa_cnn"
     classes: list[str] = field(default_factory=list)
     defenses: list[DefenseSpec] = field(default_factory=list)
-    net_args: dict[str, Any] = field(default_factory=dict)
+    net_args: dict[str, Plain] = field(default_factory=dict)
+    image_size: tuple[int, int] | None = None
+    fit: Fit | None = None
 
     def __post_init__(self) -> None:
         if repeated := sorted({name for name in self.classes if self.classes.count(name) > 1}):
             raise ValueError(f"classes: names must differ, these repeat: {repeated}")
         _check_plain(self.net_args, f"net {self.net!r}: net_args")
+        check_fields(self, "spec")
+        if self.image_size is not None and (len(self.image_size) != 2 or min(self.image_size) < 1):
+            raise ValueError(f"spec image_size: expected (height, width) in pixels, got {self.image_size!r}")
 
     def with_classes(self, classes: list[str] | tuple[str, ...]) -> "ModelSpec":
         """The same spec for these class names (in output order); ValueError where it states others."""
@@ -70,7 +84,11 @@ class ModelSpec:
             raise ValueError(f"the spec states the classes {self.classes}, the data has {list(classes)}")
         return dataclasses.replace(self, classes=list(classes))
 
-    def to_dict(self) -> dict[str, Any]:
+    def with_images(self, image_size: tuple[int, int], fit: Fit) -> "ModelSpec":
+        """The same spec for images of (H, W) pixels, brought to that size by ``fit``."""
+        return dataclasses.replace(self, image_size=image_size, fit=fit)
+
+    def to_dict(self) -> dict[str, Plain]:
         """Plain data: what spec.json holds."""
         return {"format": FORMAT, **dataclasses.asdict(self)}
 

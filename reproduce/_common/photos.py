@@ -110,15 +110,15 @@ def load_setup(arguments: argparse.Namespace) -> Setup:
         net = build_net(ModelSpec(arguments.model, list(photos.classes)), arguments.weights)
     # Channels last: a third less time for these nets on a CPU.
     net = net.requires_grad_(False).eval().to(arguments.device, memory_format=torch.channels_last)
-    names = imagenet_classes() if isinstance(photos, CsvImages) else photos.classes
+    names = imagenet_classes() if (root / "labels.csv").is_file() else photos.classes
     return Setup(pool, net, names, torch.device(arguments.device), _fingerprint(photos, pool.indices, net))
 
 
 def _photos(root: Path, size: int) -> ImageFiles:
     """The photos of the NIPS set as they are, of any other folder cut to their middle square."""
     if (root / "labels.csv").is_file():
-        return CsvImages(root, split="all", num_classes=1000, image_size=size, fit="stretch")
-    return FolderImages(root, split="val" if (root / "train").is_dir() else "all", image_size=size)
+        return CsvImages(root, num_classes=1000, image_size=size, fit="stretch").files("all")
+    return FolderImages(root, image_size=size).files("val" if (root / "train").is_dir() else "all")
 
 
 def _photos_net(weights: Path) -> nn.Module:

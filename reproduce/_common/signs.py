@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blurnet.data.module import LisaCropsData, SyntheticData
-from blurnet.data.sign_data import SignData
+from blurnet.data.module import LisaCropsData, SignData, SyntheticData
 from blurnet.evaluation.images import Pool
 from blurnet.zoo.models import models_root
 from reproduce._common.arguments import add_json, add_machine, add_out, crops_folder, new_parser, set_threads

@@ -12,7 +12,7 @@ from blurnet.balls import Ball
 
 
 class Budget(ABC):
-    """A threat model, as the suite judges it."""
+    """A threat model, as the suite checks it."""
 
     @abstractmethod
     def check(self, adversarial: Tensor, problem: Any) -> None:

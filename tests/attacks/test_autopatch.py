@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from blurnet.attacks.autopatch import BUDGETS, AutoPatch
+from blurnet.attacks.base import STANDING, WRONG
 from blurnet.attacks.patch.lavan import LaVAN
 from blurnet.attacks.patch.location import BestLocation
 from blurnet.attacks.patch.pgd import PatchPGD
 from blurnet.attacks.patch.random_search import PatchRandomSearch
-from blurnet.attacks.record import STANDING, WRONG
 from blurnet.attacks.wrappers.model import Transfer
 from blurnet.attacks.wrappers.worst_of import WorstOf
 from blurnet.data.sources.victims import load_victims
@@ -50,7 +50,7 @@ def hardened(problem):
 @pytest.mark.parametrize("masked", [False, True], ids=["anywhere", "mask"])
 def test_never_weaker_than_any_stage_alone(hardened, problem, masked):
     attack = AutoPatch(0.05, problem.mask if masked else None, "quick", source=problem.net, views=(problem.net,))
-    record = attack.detailed(hardened, problem.images, problem.labels)
+    record = attack.record(hardened, problem.images, problem.labels)
     with torch.no_grad():
         wrong = hardened(record.adversarial).argmax(1) != problem.labels
     alone = {name: broken(hardened, stage, problem.images, problem.labels) for name, stage in attack.stages(16).items()}
@@ -65,16 +65,16 @@ def test_never_weaker_than_any_stage_alone(hardened, problem, masked):
 
 def test_an_image_has_the_same_record_alone(hardened, problem):
     attack = AutoPatch(0.05, budget="quick", source=problem.net)
-    together = attack.detailed(hardened, problem.images, problem.labels)
+    together = attack.record(hardened, problem.images, problem.labels)
     for i in (0, 5):
-        alone = attack.detailed(hardened, problem.images[i : i + 1], problem.labels[i : i + 1])
+        alone = attack.record(hardened, problem.images[i : i + 1], problem.labels[i : i + 1])
         assert together.stage[i] == alone.stage[0]
         assert torch.equal(together.box[i], alone.box[0])
         assert torch.allclose(together.adversarial[i], alone.adversarial[0], atol=1e-4)
 
 
 def test_the_box_is_the_threat(problem):
-    record = AutoPatch(0.1, budget="quick").detailed(problem.net, problem.images, problem.labels)
+    record = AutoPatch(0.1, budget="quick").record(problem.net, problem.images, problem.labels)
     side = patch_side((16, 16), 0.1)
     for i, (top, bottom, left, right) in enumerate(record.box.tolist()):
         assert (bottom - top, right - left) == (side, side)
@@ -92,10 +92,10 @@ def test_wrong_and_standing_images_are_told_apart(problem):
     with torch.no_grad():
         constant[1].weight.zero_()
         constant[1].bias.copy_(torch.tensor([0.0, 9, 0, 0, 0]))
-    record = AutoPatch(0.05, budget="quick").detailed(constant, problem.images, problem.labels)
+    record = AutoPatch(0.05, budget="quick").record(constant, problem.images, problem.labels)
     assert torch.equal(record.stage == STANDING, problem.labels == 1)
     assert torch.equal(record.stage == WRONG, problem.labels != 1)
-    fooled = AutoPatch(0.1, budget="quick").detailed(problem.net, problem.images, labels)
+    fooled = AutoPatch(0.1, budget="quick").record(problem.net, problem.images, labels)
     assert fooled.stage[0] == WRONG
     assert torch.equal(fooled.adversarial[0], problem.images[0])
 

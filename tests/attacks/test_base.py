@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from blurnet.attacks.base import Attack, Model
+from blurnet.attacks.base import Attack, Problem, Record
 from blurnet.modes import attacking
 
 
@@ -14,13 +14,13 @@ from blurnet.modes import attacking
 class Brighten(Attack):
     step: float = 0.1
 
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
+    def search(self, problem: Problem) -> Record:
         assert torch.is_grad_enabled()
         assert not torch.is_inference_mode_enabled()
-        assert labels.dtype == torch.int64
-        x = images.requires_grad_()
-        (gradient,) = torch.autograd.grad(model(x).sum(), x)
-        return (x + self.step * gradient.sign()).clamp(0, 1)
+        assert problem.labels.dtype == torch.int64
+        x = problem.images.requires_grad_()
+        (gradient,) = torch.autograd.grad(problem.model(x).sum(), x)
+        return problem.record((x + self.step * gradient.sign()).clamp(0, 1))
 
 
 NET = nn.Sequential(nn.Flatten(), nn.Linear(12, 3))
@@ -41,7 +41,7 @@ def test_repr_is_the_line_of_a_report():
     assert hash(Brighten(0.2)) == hash(Brighten(0.2))
 
 
-def test_run_is_abstract():
+def test_search_is_abstract():
     class Nothing(Attack):
         pass
 

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 import json
 import os
@@ -6,15 +7,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 
-from blurnet.cli.evaluate import evaluate_main, parser
+from blurnet.cli.evaluate import CommandLine, config_of, evaluate_main, parser
 from blurnet.cli.shared import public_command
 from blurnet.data.labels import label_names
 from blurnet.data.module import SyntheticData
+from blurnet.evaluation.cards import with_report
+from blurnet.evaluation.report import read_report
+from blurnet.evaluation.sanity.examine import Examined
+from blurnet.evaluation.sanity.flags import Flag
 from blurnet.zoo.build import build
 from blurnet.zoo.card import Card
 from blurnet.zoo.models import models_root, save_model
@@ -26,9 +33,9 @@ REPOSITORY = Path(__file__).parents[2]
 PICTURES = ("gallery", "success_by_target", "spectra_rgb", "spectra_maps", "radial_energy")
 
 
-def save(folder: Path, outputs: int = 18, seed: int = 0) -> Path:
+def save(folder: Path, outputs: int = 18, seed: int = 0, classes: list[str] | None = None) -> Path:
     defense = DefenseSpec("fixed_low_pass", after="relu1", args={"kernel_size": 3})
-    spec = ModelSpec(classes=list(label_names(outputs)), defenses=[defense])
+    spec = ModelSpec(classes=classes or list(label_names(outputs)), defenses=[defense])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = build(spec)
@@ -49,7 +56,7 @@ def other(tmp_path_factory) -> Path:
 @pytest.fixture
 def no_pictures(monkeypatch) -> None:
     """Drawing takes seconds and one test sees to it."""
-    monkeypatch.setattr("blurnet.cli.evaluate.draw_pictures", lambda *_: [])
+    monkeypatch.setattr("blurnet.evaluation.report.victim_pictures", lambda *_: {})
 
 
 def arguments(model: Path, out: Path, *more: str) -> list[str]:
@@ -67,7 +74,7 @@ def test_one_command_writes_the_whole_report(model, other, tmp_path, capsys, mon
     assert report["model"]["spec"]["defenses"][0]["name"] == "fixed_low_pass"
     assert report["victims"] == {"name": "synthetic", "n": 40, "mask": "stickers"}
     (attack,) = report["attacks"]
-    assert (attack["targets"], attack["average"]["n"], attack["seed"]) == ([12, 3], 80, 0)
+    assert (attack["targets"], attack["average"]["asr"]["n"], attack["seed"]) == ([12, 3], 80, 0)
     assert [row["name"] for row in attack["per_target"]] == [label_names(18)[12], label_names(18)[3]]
     assert report["transfer"]["source"] == "other"
     assert report["clean"] is None
@@ -81,8 +88,8 @@ def test_one_command_writes_the_whole_report(model, other, tmp_path, capsys, mon
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
     assert "# Robustness of tiny" in (out / "summary.md").read_text()
     assert "# Robustness of tiny" in capsys.readouterr().out
-    drawn = [out / f"{name}.png" for name in PICTURES]
-    monkeypatch.setattr("blurnet.cli.evaluate.draw_pictures", lambda *_: drawn)
+    drawn = {name: (out / f"{name}.png").read_bytes() for name in PICTURES}
+    monkeypatch.setattr("blurnet.evaluation.report.victim_pictures", lambda *_: drawn)
     # Again: nothing is attacked twice, and the report has the same bytes.
     files = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.rglob("*") if path.is_file()}
     assert evaluate_main(command) == 0
@@ -94,11 +101,11 @@ def test_clean_accuracy_of_a_net_with_other_numbering(tmp_path, monkeypatch, no_
     # 17 outputs count from 0, the victims and the data's default from 1: classes are matched by name.
     model = save(tmp_path / "net17", outputs=17)
     small = functools.partial(SyntheticData, test_size=35)
-    monkeypatch.setattr("blurnet.cli.prepare.get_data", lambda text, **options: small(**options))
+    monkeypatch.setattr("blurnet.cli.evaluate.get_data", lambda text, **options: small(**options))
     assert evaluate_main(arguments(model, tmp_path / "run", "--data", "synthetic", "--targets", "0")) == 0
     report = json.loads((tmp_path / "run" / "report.json").read_text())
-    assert report["data"] == {"name": "synthetic (test)", "n": 35}
-    assert report["clean"]["accuracy"]["n"] == 35
+    assert report["data"] == {"name": "synthetic (test)", "n": 35, "groups": None}
+    assert report["clean"]["n"] == 35
 
 
 def test_saved_noise_is_replayed(model, tmp_path, no_pictures):
@@ -116,16 +123,16 @@ def single(model: Path, out: Path, *more: str) -> list[str]:
 
 
 def test_attacks_image_by_image_on_test_data(tmp_path, monkeypatch):
-    model = models_root() / "lisa_cnn-synthetic"  # one that answers rightly
+    model = models_root() / "lisa_cnn-synthetic"  # one that answers correctly
     small = functools.partial(SyntheticData, test_size=35)
-    monkeypatch.setattr("blurnet.cli.prepare.get_data", lambda text, **options: small(**options))
+    monkeypatch.setattr("blurnet.cli.evaluate.get_data", lambda text, **options: small(**options))
     command = single(model, tmp_path / "run", "--attacks", "lavan,pgd", "--on", "data", "--data", "synthetic")
     assert evaluate_main([*command, "--limit", "9", "--curve-areas", "0.1", "--shard", "4", "--keep-images", "2"]) == 0
     out = tmp_path / "run"
     report = json.loads((out / "report.json").read_text())
     images = report["per_image"]
-    assert images["on"] == {"name": "synthetic (test)", "n": 9, "of": 35, "size": [32, 32]}
-    assert (report["victims"], report["attacks"], report["clean"]["accuracy"]["n"]) == (None, [], 35)
+    assert images["on"] == {"name": "synthetic (test)", "n": 9, "of": 35, "size": [32, 32], "groups": None}
+    assert (report["victims"], report["attacks"], report["clean"]["n"]) == (None, [], 35)
     assert [attack["name"] for attack in images["attacks"]] == ["lavan", "pgd"]
     assert [point["value"] for point in images["curves"][0]["points"]] == [0.05, 0.1]
     header, *rows = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
@@ -139,16 +146,16 @@ def test_attacks_image_by_image_on_test_data(tmp_path, monkeypatch):
     robust = [all(row["robust"] for row in main if row["index"] == i) for i in {row["index"] for row in main}]
     assert 0 < sum(robust) < 9 - images["wrong_before"]
     assert sum(robust) == images["robust"]["count"]
-    assert len(list(out.rglob("shard-*"))) == 9
+    assert len(list(out.rglob("shard-*"))) == 9 + 1  # and the clean images, in one
     assert "Robust accuracy, the worst case" in (out / "summary.md").read_text()
     assert (out / "report.html").read_text().startswith("<!doctype html>")
-    assert Card.from_json((model / "card.json").read_text()).with_report(report).clean.n == 35
+    assert with_report(Card.from_json((model / "card.json").read_text()), read_report(out)).clean.n == 35
 
 
 def test_a_universal_patch_is_made_on_the_val_split(tmp_path, monkeypatch, capsys):
     model = models_root() / "lisa_cnn-synthetic"
     splits = functools.partial(SyntheticData, val_size=35, test_size=35)
-    monkeypatch.setattr("blurnet.cli.prepare.get_data", lambda text, **options: splits(**options))
+    monkeypatch.setattr("blurnet.cli.evaluate.get_data", lambda text, **options: splits(**options))
     command = ["--attacks", "universal-patch", "--limit", "5", "--no-sanity"]
     with pytest.raises(SystemExit):
         evaluate_main(single(model, tmp_path / "run", *command))
@@ -160,16 +167,16 @@ def test_a_universal_patch_is_made_on_the_val_split(tmp_path, monkeypatch, capsy
     assert attack["threat"] == "one square patch of 5 % of the image, anywhere"
 
 
-FLAG = {"name": "zero-gradient", "cause": "A step.", "cure": "Soften it.", "evidence": {"zero": 7}}
+FLAG = Flag("zero-gradient", "A step.", "Soften it.", {"zero": 7})
 
 
 @pytest.mark.parametrize(("more", "status"), [([], 3), (["--allow-flags"], 0), (["--no-sanity"], 0)])
 def test_flags_have_an_exit_status_of_their_own(model, tmp_path, monkeypatch, more, status):
-    monkeypatch.setattr("blurnet.cli.evaluate.examine", lambda *_: [{"threat": "t", "images": 7, "flags": [FLAG]}])
+    monkeypatch.setattr("blurnet.evaluation.plan.examine", lambda *_: [Examined("t", 7, [FLAG])])
     assert evaluate_main(single(model, tmp_path / "run", "--attacks", "pgd", "--limit", "1", *more)) == status
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     left_out = "--no-sanity" in more
-    assert report["flags"] == ([] if left_out else [FLAG | {"threat": "t"}])
+    assert report["flags"] == ([] if left_out else [dataclasses.asdict(FLAG) | {"threat": "t"}])
     assert report["sanity"] == (None if left_out else [{"threat": "t", "images": 7, "flags": ["zero-gradient"]}])
     told = "NOT run" if left_out else "**zero-gradient**: A step. To do: Soften it. Seen: zero 7 (t)."
     assert told in (tmp_path / "run" / "summary.md").read_text()
@@ -194,6 +201,8 @@ def test_attacks_inside_the_mask_of_the_victims(model, tmp_path):
         (["--eps", "8"], "eps: expected a radius above 0 and at most 1, such as 8/255, got 8.0"),
         (["--eps", "nan"], "--eps: expected a number"),
         (["--attacks", "lavan,pdg"], "unknown 'pdg'; there are: rp2, autopatch, lavan"),
+        (["--attacks", "lavan:lr=high"], "lavan: lr: expected float, got 'high'"),
+        (["--attacks", "lavan:size=3"], "lavan has no 'size'; it has target, steps, lr"),
         (["--on", "data"], "--on data: name the data with --data"),
         (["--curve-areas", "a"], "--curve-areas: expected numbers with commas, got 'a'"),
         (["--curve-areas", "2"], "got 2.0"),
@@ -229,7 +238,7 @@ def test_bad_options_of_attacks_image_by_image(model, tmp_path, capsys, more, me
         (["--eot", "rotation=a"], "'rotation=a'"),
         (["--noise", "none.safetensors"], "no such weights file"),
         (["--norm", "l7"], "norm"),
-        (["--steps", "-1"], "steps: expected a number from 0"),
+        (["--steps", "-1"], "steps: expected"),
         (["--out", "/dev/null/x"], "output folder"),
     ],
 )  # fmt: skip
@@ -319,3 +328,44 @@ def test_killed_and_run_again_gives_the_same_report(tmp_path, work, settings):
     names = sorted(path.relative_to(whole) for path in whole.rglob("*") if path.is_file())
     assert sorted(path.relative_to(killed) for path in killed.rglob("*") if path.is_file()) == names
     assert all((killed / name).read_bytes() == (whole / name).read_bytes() for name in names)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Toy(CommandLine):
+    """One more setting.
+
+    Args:
+        shout: How loud the toy is.
+    """
+
+    shout: Literal["soft", "loud"] = "soft"
+
+
+def test_an_option_is_said_once(tmp_path):
+    """A field of the configuration is an option of the command line, in the help, a Python argument, in the report."""
+    made = parser(Toy)
+    text = made.format_help()
+    assert "--shout {soft,loud}" in text
+    assert "How loud the toy is." in text
+    config = config_of(made.parse_args(["--model", "a", "--out", "b", "--shout", "loud"]), Toy)
+    assert config == Toy(model="a", out="b", shout="loud", rp2=config.rp2)
+    assert config.to_dict()["shout"] == "loud"  # what the report's settings are
+    with pytest.raises(ValueError, match="--shout: expected one of"):
+        Toy(model="a", out="b", shout="still")
+
+
+def test_the_data_comes_at_the_models_size(model, tmp_path, no_pictures):
+    """A folder's images are 224 pixels by default; a net for 32 is shown 32."""
+    names = label_names(18)
+    for name in names:
+        for split in ("train", "val", "test"):
+            (tmp_path / "photos" / split / name).mkdir(parents=True)
+            Image.new("RGB", (60, 40), (200, 10, 10)).save(tmp_path / "photos" / split / name / "a.png")
+    folder = f"folder:{tmp_path / 'photos'}"
+    sorted_model = save(tmp_path / "sorted", classes=sorted(names))
+    command = single(
+        sorted_model, tmp_path / "run", "--attacks", "lavan", "--on", "data", "--data", folder, "--no-sanity"
+    )
+    assert evaluate_main(command) == 0
+    report = read_report(tmp_path / "run")
+    assert (report.per_image.on.size, report.model.image_size, report.clean.n) == ((32, 32), (32, 32), 18)

@@ -2,8 +2,7 @@ import pytest
 import torch
 
 from blurnet.data.images import ImageTensors
-from blurnet.data.loader import BatchLoader
-from blurnet.data.sampler import EpochShuffle, UnpaddedDistributedSampler
+from blurnet.data.loader import BatchLoader, EpochShuffle, UnpaddedDistributedSampler
 
 
 def numbered(n):

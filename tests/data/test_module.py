@@ -10,9 +10,8 @@ from torch import nn
 
 from blurnet.data.augment import augment
 from blurnet.data.labels import GTSRB_CLASSES, LISA_OUTPUTS_18
-from blurnet.data.module import DATA, CsvData, FolderData, LisaCropsData, SyntheticData, get_data
-from blurnet.data.seeds import seed_from
-from blurnet.data.sign_data import SignData
+from blurnet.data.loader import seed_from
+from blurnet.data.module import DATA, CsvData, FolderData, LisaCropsData, SignData, SyntheticData, get_data
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*treespec, LeafSpec"),  # Lightning 2.6 on torch 2.15
@@ -163,7 +162,7 @@ def test_synthetic():
     assert y.min() >= 1
     assert [len(data.split(s)) for s in ("train", "val", "test")] == [34, 17, 18]
     assert data.classes == LISA_OUTPUTS_18
-    assert data.num_classes == 18
+    assert len(data.classes) == 18
 
 
 @pytest.mark.parametrize("in_memory", [False, True])
@@ -188,8 +187,40 @@ def test_get_data(crops, tmp_path):
     data = get_data(f"lisa-crops:{crops}", batch_size=3, image_size=8)
     assert isinstance(data, LisaCropsData)
     assert data.batch_size == 3
+    assert data.split("test").groups is not None
     assert get_data(f"gtsrb:{tmp_path}").classes == GTSRB_CLASSES
     assert get_data(f"lisa:{tmp_path}").classes == LISA_OUTPUTS_18
+
+
+@pytest.mark.parametrize("name", DATA)
+def test_size_and_fit_of_a_model_suit_every_data_set(name, tmp_path):
+    (tmp_path / "labels.csv").write_text("file,label\na.png,0\n")
+    (tmp_path / "cat").mkdir()
+    text = f"{name}:{tmp_path}" if DATA[name][1] else name
+    for fit in ("stretch", "crop"):
+        data = get_data(text, image_size=(40, 40), fit=fit)
+        assert data.image_size == 40
+        assert data.fit == (fit if name in ("folder", "csv") else "stretch")
+    assert get_data(text, image_size=24).image_size == 24
+    with pytest.raises(ValueError, match="images are square here"):
+        get_data(text, image_size=(32, 40))
+
+
+def test_groups_are_tracks_where_the_data_knows_them(crops, tmp_path):
+    data = LisaCropsData(crops, image_size=8)
+    for split in ("train", "val", "test"):
+        items = data.split(split)
+        assert len(items.groups) == len(items) == 2 * len(set(items.groups))
+        assert all(data.classes[label] in group for group, label in zip(items.groups, items.labels, strict=True))
+    assert SyntheticData(test_size=17).split("test").groups is None
+    for i in range(4):
+        Image.new("RGB", (9, 9)).save(tmp_path / f"{i}.png")
+    (tmp_path / "labels.csv").write_text("file,label,track\n" + "".join(f"{i}.png,0,{i // 2}\n" for i in range(4)))
+    for in_memory in (False, True):
+        table = CsvData(tmp_path, whole=True, in_memory=in_memory)
+        assert table.split("test").groups is None
+        table = CsvData(tmp_path, whole=True, track_column="track", in_memory=in_memory)
+        assert table.split("test").groups == ("0", "0", "1", "1")
 
 
 def test_unknown_data_lists_what_there_is():
@@ -211,11 +242,25 @@ def test_missing_data_stops_before_any_work(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [{"batch_size": 0}, {"noise": -1.0}, {"brightness": 1.5}, {"shift": -1}, {"num_workers": -1}]
+    ("name", "value", "error"),
+    [
+        ("batch_size", 0, ValueError),
+        ("noise", -1.0, ValueError),
+        ("brightness", 1.5, ValueError),
+        ("shift", -1, ValueError),
+        ("num_workers", -1, ValueError),
+        ("crop", 0.0, ValueError),
+        ("crop", float("nan"), ValueError),
+        ("image_size", 0, ValueError),
+        ("train_size", 0, ValueError),
+        ("outputs", 16, ValueError),
+        ("flip", 1, TypeError),
+        ("batch_size", 2.0, TypeError),
+    ],
 )
-def test_bad_options(options):
-    with pytest.raises(ValueError, match="need"):
-        SyntheticData(**options)
+def test_bad_options(name, value, error):
+    with pytest.raises(error, match=f"SyntheticData {name}: expected"):
+        SyntheticData(**{name: value})
 
 
 @pytest.mark.parametrize("name", DATA)

@@ -1,6 +1,7 @@
 """A whole report, made by hand: attacks on single images, and RP2 beside them."""
 
 import torch
+from torch import nn
 
 from blurnet.evaluation.kept import RecordRow, Shown, VictimPictures
 from blurnet.evaluation.parts import (
@@ -28,8 +29,9 @@ from blurnet.evaluation.parts import (
 from blurnet.evaluation.report import Report
 from blurnet.rates import Rate
 from blurnet.zoo.spec import DefenseSpec
-from tests.evaluation.tiny_subject import CLASSES, tiny_net, tiny_victims
 
+CLASSES = ("a", "b", "c", "d", "e", "f")
+IMAGES = torch.rand(7, 3, 12, 12, generator=torch.Generator().manual_seed(1))
 NASTY = "<script>alert(\"x\")</script> & 'y' | https://example.com"
 FLAG = FlagPart("zero-gradient", "a hard step", "use a surrogate", {"images": 7, "zero": 6.5}, "one patch")
 GROUPED = Rate.over(torch.tensor([True, True, False, True, False, False]), "aabbcc")
@@ -84,22 +86,24 @@ def record(index: int, attack: str = "Blot", **changes: object) -> RecordRow:
 
 
 def gallery() -> list[tuple[str, list[Shown]]]:
-    images = tiny_victims().images
-    original = Shown("original", images[0], "c 90 %", "", None)
+    original = Shown("original", IMAGES[0], "c 90 %", "", None)
     made = [
-        Shown("Blot", images[1], "a 70 %", "first, 12 calls", True),
-        Shown("Fade", images[2], "c 51 %", "unbroken", False),
+        Shown("Blot", IMAGES[1], "a 70 %", "first, 12 calls", True),
+        Shown("Fade", IMAGES[2], "c 51 %", "unbroken", False),
     ]
     return [("c, image 0", [original, *made]), ("c, image 1", [original._replace(detail="wrong before any attack")])]
 
 
 def victim_pictures() -> VictimPictures:
-    victims = tiny_victims()
-    attacked = (victims.images + 0.5 * victims.masks["stickers"]).clamp(0, 1)
+    attacked = IMAGES.clone()
+    attacked[..., 3:8, 4:9] = (attacked[..., 3:8, 4:9] + 0.5).clamp(0, 1)
     before, after = torch.zeros(7, dtype=torch.long), torch.arange(7) % 3
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(200, len(CLASSES)))
     return VictimPictures(
-        tiny_net(), victims.images, attacked, before, torch.full((7,), 0.25), after, torch.full((7,), 0.5), CLASSES,
-        "rp2", universal("rp2", None, 1, 7, 3),
+        net.eval(), IMAGES, attacked, before, torch.full((7,), 0.25), after, torch.full((7,), 0.5), CLASSES, "rp2",
+        universal("rp2", None, 1, 7, 3),
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Run by test_robustness.py under Lightning's ddp strategy: evaluates the tiny net, rank 0 prints the results.
+"""Run by test_run.py under Lightning's ddp strategy: evaluates the tiny net, rank 0 prints a digest of the records.
 
 Arguments: folder, devices, chunk.
 """
@@ -6,22 +6,16 @@ Arguments: folder, devices, chunk.
 import sys
 from pathlib import Path
 
-from torch.utils.data import DataLoader
-
-from blurnet.data.sampler import UnpaddedDistributedSampler
-from blurnet.evaluation.robustness import Robustness
-from tests.evaluation.tiny_subject import clean_set, tiny_campaign, tiny_net, tiny_victims, trainer
+from blurnet.evaluation.identity import identity
+from blurnet.evaluation.jobs import Job
+from tests.evaluation.tiny_subject import blot_jobs, evaluation, shared_jobs, tiny_pool, trainer
 
 if __name__ == "__main__":
     folder, devices, chunk = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    robustness = Robustness(tiny_net(), tiny_victims(), [tiny_campaign(chunk=chunk)], folder)
+    # 11 images in shards of 4 under 3 attacks, the clean ones, and 5 targets: parts do not divide by 2 processes.
+    pool = tiny_pool(11, shard=4)
+    module = evaluation(folder, [Job("clean", None, pool), *shared_jobs(), *blot_jobs(pool)], chunk=chunk)
     runner = trainer(folder, devices=devices, strategy="ddp", num_sanity_val_steps=0)
-
-    images = clean_set()
-    robustness.test_dataloader = lambda: [  # type: ignore[method-assign]
-        DataLoader(images, 2, sampler=UnpaddedDistributedSampler(images, runner.world_size, runner.global_rank)),
-        robustness.job_loader(runner.global_rank, runner.world_size),
-    ]
-    runner.test(robustness, verbose=False)
+    runner.test(module, verbose=False)
     if runner.is_global_zero:
-        print(robustness.results())
+        print(identity([tuple(module.records(number)) for number in range(len(module.jobs))]))

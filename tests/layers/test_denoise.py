@@ -200,7 +200,7 @@ def test_bad_arguments_raise():
         FeatureDenoise(3, "softmax")
     with pytest.raises(ValueError, match="positive odd integer, got 4"):
         FeatureDenoise(3, "mean", kernel_size=4)
-    with pytest.raises(ValueError, match="at least 1, got 0"):
+    with pytest.raises(ValueError, match="channels: expected from 1, got 0"):
         FeatureDenoise(0)
     with pytest.raises(ValueError, match="Linear: expected a net with layer1 to layer4"):
         denoise_resnet(nn.Linear(2, 2))

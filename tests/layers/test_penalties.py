@@ -138,12 +138,12 @@ def test_half_precision_does_not_overflow(layer):
 @pytest.mark.parametrize("make", [TotalVariation, Tikhonov])
 def test_bad_weights_raise(make):
     for alpha in (-1e-4, float("nan"), float("inf")):
-        with pytest.raises(ValueError, match="penalty weight: expected a finite number from 0"):
+        with pytest.raises(ValueError, match="alpha: expected from 0"):
             make(alpha)
 
 
 def test_bad_operators_raise():
-    with pytest.raises(ValueError, match="operator: expected hf, diff or pinv, got 'sobel'"):
+    with pytest.raises(ValueError, match=r"operator: expected one of .*, got 'sobel'"):
         Tikhonov(1.0, "sobel")
     with pytest.raises(ValueError, match="window: expected a positive odd integer, got 4"):
         Tikhonov(1.0, "hf", 4)

@@ -204,7 +204,7 @@ def test_crops_are_held_out_by_track(shared_data: Path, tmp_path, monkeypatch) -
     options = ("--data", "lisa-crops", "--root", str(shared_data), *TOY)
     signs, _, _ = signs_of(feature_denoising, options, tmp_path, monkeypatch)
     assert (len(signs.held_out), len(signs.attacked)) == (1026, 20)
-    tracks = [set(signs.data.split(split).tracks) for split in ("train", "test")]
+    tracks = [set(signs.data.split(split).groups) for split in ("train", "test")]
     assert not tracks[0] & tracks[1]
     assert signs.start.parent.name == "lisa_cnn"
 

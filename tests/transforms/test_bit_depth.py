@@ -47,8 +47,10 @@ def test_gradient_goes_straight_through(noise):
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"), [((0,), "1 to 8"), ((9,), "1 to 8"), ((2.5,), "1 to 8"), ((3, "floor"), "squeeze")]
+    ("settings", "message"), [((0,), r"bits: expected in \[1, 8\], got 0"), ((9,), "bits"), ((3, "floor"), "squeeze")]
 )
 def test_bad_settings_raise(settings, message):
     with pytest.raises(ValueError, match=message):
         BitDepth(*settings)
+    with pytest.raises(TypeError, match=r"bits: expected int, got 2\.5"):
+        BitDepth(2.5)

@@ -35,7 +35,7 @@ def test_equals_scikit_image(noise, settings):
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 def test_equals_scikit_image_on_photos(photos, settings):
-    """Which details of an 8-bit image in YCbCr are exactly 0 hangs on the rounding of a matrix product."""
+    """Which details of an 8-bit image in YCbCr are exactly 0 depends on the rounding of a matrix product."""
     error = (wavelet_denoise(photos, **settings) - scikit_images(photos, **settings)).abs()
     assert error.mean() < 1e-3
     if not settings.get("ycbcr", True) or "sigma" in settings:

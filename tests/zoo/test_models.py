@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import blurnet.zoo.models as models
+from blurnet.zoo.build import build
 from blurnet.zoo.models import list_models, load_model, save_model
 from blurnet.zoo.readme import render_readme
 from blurnet.zoo.spec import ModelSpec
@@ -37,7 +38,8 @@ def test_round_trip(saved, net, spec):
     assert torch.equal(loaded(IMAGES), net(IMAGES))
     assert not any(module.training for module in loaded.modules())
     assert loaded.classes == ("stop", "yield", "merge")
-    assert loaded.spec == spec
+    assert loaded.spec == spec.with_images((32, 32), "stretch")
+    assert (loaded.image_size, loaded.fit) == ((32, 32), "stretch") == (loaded.card.image_size, loaded.card.fit)
     assert (loaded.card.name, loaded.card.net, loaded.card.classes) == ("lisa_cnn-linf5", "lisa_cnn", 3)
     assert names(saved) == FILES
     assert (saved / "README.md").read_text() == render_readme(loaded.card)
@@ -111,7 +113,8 @@ def test_broken_json_names_its_file(saved):
 
 
 def test_saving_again_replaces_the_model(saved, net, spec, card):
-    save_model(net, saved, spec=spec, card=dataclasses.replace(card, seed=9), report={"a": 1})
+    save_model(net, saved, spec=spec, card=dataclasses.replace(card, seed=9), report='{"a": 1}\n')
+    assert (saved / "report.json").read_text() == '{"a": 1}\n'
     assert load_model(saved).card.seed == 9
     assert names(saved) == [*FILES[:3], "report.json", FILES[3]]
     assert names(saved.parent) == [saved.name]
@@ -207,3 +210,28 @@ def test_no_models_is_said(tmp_path, monkeypatch):
 def test_a_copied_folder_loads(saved, tmp_path_factory):
     copy = shutil.copytree(saved, tmp_path_factory.mktemp("copy") / "renamed")
     assert load_model(str(copy)).card.name == "lisa_cnn-linf5"
+
+
+def test_a_spec_of_an_earlier_version_gets_the_size_of_its_net(saved):
+    for name in ("spec.json", "card.json"):
+        text = json.loads((saved / name).read_text())
+        (saved / name).write_text(json.dumps({k: v for k, v in text.items() if k not in ("image_size", "fit")}))
+    loaded = load_model(saved)
+    assert (loaded.image_size, loaded.fit) == ((32, 32), "stretch")
+    assert (loaded.card.image_size, loaded.card.fit) == ((32, 32), "stretch")
+
+
+@pytest.mark.parametrize(
+    ("net", "size", "fit"),
+    [("torchvision/resnet18", (224, 224), "crop"), ("timm/test_resnet", (160, 160), "crop")],
+)
+def test_size_and_fit_of_library_nets(net, size, fit, card, tmp_path):
+    if net.startswith("timm"):
+        pytest.importorskip("timm")
+    spec = ModelSpec(net, ["a", "b"])
+    plain = load_model(save_model(build(spec), tmp_path / "plain", spec=spec, card=card))
+    assert (plain.image_size, plain.fit) == (size, fit)
+    small = spec.with_images((48, 64), "stretch")
+    loaded = load_model(save_model(build(small), tmp_path / "small", spec=small, card=card))
+    assert (loaded.image_size, loaded.fit, loaded.spec) == ((48, 64), "stretch", small)
+    assert '"image_size": [\n    48,\n    64\n  ]' in (tmp_path / "small" / "spec.json").read_text()

@@ -13,7 +13,7 @@ from blurnet.evaluation.choices import match_classes
 from torch import Tensor, nn
 
 from blurnet.attacks.autopatch import AutoPatch
-from blurnet.data.seeds import seed_from
+from blurnet.data.loader import seed_from
 from blurnet.data.sources.victims import load_victims
 from blurnet.rates import Rate
 from blurnet.transforms.base import adaptive, identity_bpda, transforms_of

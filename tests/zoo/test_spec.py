@@ -28,6 +28,10 @@ def test_round_trip():
         ({"classes": [1, 2]}, TypeError, r"classes\[0\]: expected str, got 1"),
         ({"classes": ["a", "a"]}, ValueError, "repeat"),
         ({"net_args": []}, TypeError, "net_args: expected an object"),
+        ({"image_size": 32}, TypeError, "image_size: expected a list"),
+        ({"image_size": [32]}, TypeError, "expected 2 values"),
+        ({"image_size": [32, 0]}, ValueError, r"expected \(height, width\) in pixels, got \(32, 0\)"),
+        ({"fit": "squeeze"}, TypeError, r"fit: expected one of \['stretch', 'crop'\]"),
         ({"format": 2}, ValueError, '"format": 1, got 2'),
         ({"defenses": [{"nam": "x"}]}, ValueError, "'name', 'after', 'before', 'args'"),
         ({"defenses": [{}]}, ValueError, r"missing \['name'\]"),
@@ -44,6 +48,13 @@ def test_bad_data_is_refused(change, error, says):
 def test_bad_text_is_refused(text):
     with pytest.raises(ValueError, match="spec"):
         ModelSpec.from_json(text)
+
+
+def test_an_earlier_version_states_no_size():
+    plain = {key: value for key, value in SPEC.to_dict().items() if key not in ("image_size", "fit")}
+    assert ModelSpec.from_dict(plain) == SPEC
+    sized = SPEC.with_images((48, 64), "crop")
+    assert ModelSpec.from_json(sized.to_json()) == sized
 
 
 def test_arguments_must_fit_in_a_file():

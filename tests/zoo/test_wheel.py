@@ -16,12 +16,16 @@ LOAD = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import blurnet, torch
+from blurnet.templates import render
+from blurnet.zoo.readme import render_readme
 assert blurnet.__file__.startswith(sys.argv[1]), blurnet.__file__
 for name in blurnet.list_models():
     net = blurnet.load_model(name)
     size = 32 if net.spec.net in ("lisa_cnn", "gtsrb_cnn") else 224
     assert net(torch.zeros(1, 3, size, size)).shape == (1, len(net.classes))
+    assert net.card.title in render_readme(net.card)
     print(name)
+assert "<style>" in render("blurnet.evaluation.render", "page.html.jinja", title="x")
 """
 
 

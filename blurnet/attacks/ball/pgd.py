@@ -1,17 +1,20 @@
 """Gradient attacks inside a ball: one step (FGSM) and many (PGD)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model
-from blurnet.attacks.engine.losses import LOSSES, Loss, check_loss, succeeded
-from blurnet.attacks.engine.rows import Best, Rows, still_standing
-from blurnet.attacks.engine.targets import Rule, check_target, choose_targets
-from blurnet.attacks.engine.views import Transformation
+from blurnet.attacks.base import Attack, Problem, Record
+from blurnet.attacks.engine.ascent import Ascent, Look, climb
+from blurnet.attacks.engine.best import Best, Keeper
+from blurnet.attacks.engine.climbers import Climber, Projection
+from blurnet.attacks.engine.goal import Goal
+from blurnet.attacks.engine.losses import Loss
+from blurnet.attacks.engine.targets import Rule
+from blurnet.attacks.engine.views import Transformation, views
 from blurnet.balls import Ball
+from blurnet.strict import Count, Fraction, Positive, Steps
 
 
 @dataclass(frozen=True)
@@ -48,88 +51,125 @@ class PGD(Attack):
     """
 
     ball: Ball
-    steps: int = 40
-    step_size: float | None = None
-    momentum: float = 0.0
-    restarts: int = 1
+    steps: Steps = 40
+    step_size: Positive | None = None
+    momentum: Fraction = 0.0
+    restarts: Count = 1
     loss: Loss = "cross-entropy"
     target: int | Rule | None = None
     random_start: bool = True
     stop: bool = True
-    eot_samples: int = 1
+    eot_samples: Count = 1
     transformations: tuple[Transformation, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _check_settings(self, "PGD")
-        if self.steps < 0 or self.restarts < 1 or self.eot_samples < 1:
-            got = f"{self.steps!r}, {self.restarts!r} and {self.eot_samples!r}"
-            raise ValueError(f"PGD: expected steps from 0, restarts and eot_samples from 1, got {got}")
-        if self.step_size is not None and not self.step_size > 0:
-            raise ValueError(f"PGD step_size: expected a positive number or None, got {self.step_size!r}")
-        if not 0 <= self.momentum <= 1:
-            raise ValueError(f"PGD momentum: expected a number in [0, 1], got {self.momentum!r}")
+        super().__post_init__()
         if self.restarts > 1 and not self.random_start:
             raise ValueError("PGD restarts: every one is the same without random_start")
 
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, C, H, W); see the class."""
-        targets = _targets(self, model, images, labels)
+    def search(self, problem: Problem) -> Record:
+        """See the class; an image has fallen where its goal is reached, in every look."""
+        goal, images = problem.goal(self.target, seed=self.seed, name="PGD target"), problem.images
         generator = torch.Generator().manual_seed(self.seed)
-        standing, done, best = torch.arange(len(images), device=images.device), 0, Best.none(images)
+        standing, done = torch.arange(len(images), device=images.device), 0
+        best = Best.none(images, problem.clean)
         while done < self.restarts and len(standing):
             # Never more rows than the caller's batch; how many run side by side changes no image's result.
             count = min(self.restarts - done, len(images) // len(standing))
             done += count
-            here, goals = images[standing], None if targets is None else targets[standing]
+            here = images if len(standing) == len(images) else images[standing]
             starts = torch.cat([self._start(here, generator) for _ in range(count)])
-            found = self._climb(model, Rows.begin(starts, here, labels[standing], goals), len(here))
+            found = self.climbed(problem, starts, here, goal.at(standing))
             for restart in range(count):
                 one = found.take(slice(restart * len(here), (restart + 1) * len(here)))
-                best.write(standing, best.take(standing).or_better(one, keep_won=self._stops))
-            if self._stops:
+                best.write(standing, best.take(standing).or_better(one, keep_won=self.stops))
+            if self.stops:
                 standing = (best.share < 1).nonzero().squeeze(1)
-        return best.x
+        return problem.record(best.x, best.share >= 1)
+
+    def climbed(self, problem: Problem, starts: Tensor, images: Tensor, goal: Goal) -> Best:
+        """The best point of each start (restarts times images, restart by restart)."""
+        size = 2.5 * self.ball.radius / max(self.steps, 1) if self.step_size is None else self.step_size
+        ascent = _InBall(self, problem, starts, images, goal)
+        move = _Steepest(self.ball, size, self.momentum)
+        return climb(ascent, starts, move, self.steps, Keeper(starts, problem.clean))
 
     @property
-    def _stops(self) -> bool:
+    def stops(self) -> bool:
+        """Whether an image leaves at its first success."""
         return self.stop and self.eot_samples == 1 and not self.transformations
 
     def _start(self, images: Tensor, generator: torch.Generator) -> Tensor:
         return self.ball.start(images, generator) if self.random_start else images
 
-    def _climb(self, model: Model, rows: "Rows", images: int) -> "Best":
-        """The best point of each row; rows are ordered by restart, then by image."""
-        size = 2.5 * self.ball.radius / max(self.steps, 1) if self.step_size is None else self.step_size
-        found, looks = Best.none(rows.x), torch.Generator().manual_seed(self.seed + 1)
-        for step in range(self.steps + 1):
-            x = rows.x.detach().requires_grad_(step < self.steps)
-            share, loss = self._look(model, x, rows, looks)
-            here = Best(x.detach(), share, loss.detach())
-            rows = rows._replace(x=here.x, best=rows.best.or_better(here))
-            keep = still_standing(rows, images) if self._stops else rows.number
-            if step == self.steps or len(keep) == 0:
-                break
-            (gradient,) = torch.autograd.grad(loss.sum(), x)
-            if len(keep) < len(x):
-                found.write(rows.number, rows.best)
-                rows, gradient = rows.take(keep), gradient[keep]
-            if self.momentum:
-                gradient = _accumulated(self.momentum, rows.velocity, gradient)
-            moved = self.ball.step(gradient, size, rows.x).add_(rows.x)
-            rows = rows._replace(x=self.ball.project(moved, rows.home), velocity=gradient if self.momentum else None)
-        found.write(rows.number, rows.best)
-        return found
 
-    def _look(self, model: Model, x: Tensor, rows: "Rows", generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Share of looks at which each row has succeeded, and its mean loss, each (rows,)."""
-        k, labels, goals = self.eot_samples, rows.labels, rows.goals
-        if k > 1 or self.transformations:
-            x = _looks(x, k, self.transformations, generator)
-            labels, goals = labels.repeat(k), None if goals is None else goals.repeat(k)
-        logits = model(x)
-        loss = LOSSES[self.loss](logits, labels, goals).view(k, -1).mean(dim=0)
-        return succeeded(logits, labels, goals).view(k, -1).to(loss.dtype).mean(dim=0), loss
+class _InBall(Ascent):
+    """The points of one climb: each row leaves by itself."""
+
+    def __init__(self, attack: PGD, problem: Problem, starts: Tensor, images: Tensor, goal: Goal) -> None:
+        self.attack, self.model, self.images = attack, problem.model, len(images)
+        count = len(starts) // len(images)
+        self.number = torch.arange(len(starts), device=starts.device)  # restart * images + image
+        self.home = images if count == 1 else images.repeat(count, 1, 1, 1)
+        self.goal = goal.repeat(count)
+        self.generator = torch.Generator().manual_seed(attack.seed + 1)
+
+    def look(self, variable: Tensor) -> Look:
+        """See :meth:`Ascent.look`."""
+        k, goal = self.attack.eot_samples, self.goal.repeat(self.attack.eot_samples)
+        seen = views(variable, k, self.attack.transformations, self.generator)
+        logits = self.model(seen)
+        loss = goal.objective(self.attack.loss, logits).view(k, -1).mean(dim=0)
+        share = goal.reached(logits).view(k, -1).to(loss.dtype).mean(dim=0)
+        done = self._done((share == 1) & ~loss.detach().isnan()) if self.attack.stops else None
+        return Look(seen, loss, loss, share, variable, done)
+
+    def project(self, variable: Tensor) -> Tensor:
+        """See :meth:`Ascent.project`."""
+        return self.attack.ball.project(variable, self.home)
+
+    def keep(self, rows: Tensor, images: Tensor) -> None:
+        """See :meth:`Ascent.keep`."""
+        self.number, self.home, self.goal = self.number[rows], self.home[rows], self.goal.at(rows)
+
+    def _done(self, won: Tensor) -> Tensor:
+        """The rows that leave: they, or an earlier restart of their image, have won.
+
+        A later restart's success does not end an earlier one, so that the result is that of one restart after the
+        other.
+        """
+        restart, image = self.number // self.images, self.number % self.images
+        never = torch.full_like(restart, len(restart))
+        first = never.new_full((self.images,), len(restart)).scatter_reduce_(
+            0, image, torch.where(won, restart, never), "amin"
+        )
+        return restart >= first[image]
+
+
+class _Steepest(Climber):
+    """The ball's steepest step along the gradient, or along ``g <- momentum g + grad / mean |grad|``."""
+
+    def __init__(self, ball: Ball, size: float, momentum: float) -> None:
+        self.ball, self.size, self.momentum = ball, size, momentum
+        self.velocity: Tensor | None = None
+
+    def step(self, variable: Tensor, gradient: Tensor, value: Tensor, project: Projection) -> Tensor:
+        """See :meth:`Climber.step`."""
+        if self.momentum:
+            gradient = self.velocity = _accumulated(self.momentum, self.velocity, gradient)
+        return project(self.ball.step(gradient, self.size, variable).add_(variable))
+
+    def keep(self, rows: Tensor) -> None:
+        """See :meth:`Climber.keep`."""
+        self.velocity = None if self.velocity is None else self.velocity[rows]
+
+
+def _accumulated(momentum: float, velocity: Tensor | None, gradient: Tensor) -> Tensor:
+    """``momentum velocity + gradient / mean |gradient|``, the mean over each image."""
+    mean = gradient.abs().flatten(1).mean(dim=1).view(-1, 1, 1, 1)
+    unit = gradient / torch.where(mean > 0, mean, torch.ones_like(mean))
+    return unit if velocity is None else unit.add_(velocity, alpha=momentum)
 
 
 @dataclass(frozen=True)
@@ -155,45 +195,9 @@ class FGSM(Attack):
     target: int | Rule | None = None
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        _check_settings(self, "FGSM")
-
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, C, H, W); see the class."""
-        targets = _targets(self, model, images, labels)
+    def search(self, problem: Problem) -> Record:
+        """See the class; an image has fallen where its goal is reached."""
+        goal = problem.goal(self.target, seed=self.seed, name="FGSM target")
         step = PGD(self.ball, 1, self.ball.radius or None, loss=self.loss, random_start=False)
-        return step._climb(model, Rows.begin(images, images, labels, targets), len(images)).x
-
-
-def _accumulated(momentum: float, velocity: Tensor | None, gradient: Tensor) -> Tensor:
-    """``momentum velocity + gradient / mean |gradient|``, the mean over each image."""
-    mean = gradient.abs().flatten(1).mean(dim=1).view(-1, 1, 1, 1)
-    unit = gradient / torch.where(mean > 0, mean, torch.ones_like(mean))
-    return unit if velocity is None else unit.add_(velocity, alpha=momentum)
-
-
-def _looks(x: Tensor, count: int, moves: Sequence[Transformation], generator: torch.Generator) -> Tensor:
-    """``count`` views of images (N, C, H, W), look by look, (count N, C, H, W); a look moves all images alike."""
-    # Images ride as channels: one random number a look moves all of them.
-    seen = x.reshape(1, -1, *x.shape[2:]).expand(count, -1, -1, -1)
-    for move in moves:
-        seen = move(seen, generator)
-    seen = seen.reshape(count * len(x), *x.shape[1:])
-    return seen.clamp(0, 1) if moves else seen
-
-
-def _targets(attack: PGD | FGSM, model: Model, images: Tensor, labels: Tensor) -> Tensor | None:
-    """The class each image is pulled to, (N,); None untargeted."""
-    if attack.target is None:
-        return None
-    with torch.no_grad():
-        logits = model(images)
-    name = f"{type(attack).__name__} target"
-    return choose_targets(attack.target, logits, labels, seed=attack.seed, images=images, name=name)
-
-
-def _check_settings(attack: PGD | FGSM, owner: str) -> None:
-    if not isinstance(attack.ball, Ball):
-        raise TypeError(f"{owner} ball: expected a Ball such as Ball('linf', 8 / 255), got {attack.ball!r}")
-    check_loss(attack.loss, owner)
-    check_target(attack.target, owner)
+        best = step.climbed(problem, problem.images, problem.images, goal)
+        return problem.record(best.x, best.share >= 1)

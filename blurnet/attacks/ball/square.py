@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model, prepared
-from blurnet.attacks.engine.search import Proposer, check_search, coverage, search_with
-from blurnet.attacks.engine.targets import Target, check_target
-from blurnet.attacks.record import Record
+from blurnet.attacks.base import Attack, Problem, Record
+from blurnet.attacks.engine.search import Proposer, coverage, random_search
+from blurnet.attacks.engine.targets import Target
 from blurnet.balls import Ball
+from blurnet.checks import one_of
+from blurnet.strict import Share, Steps
 
 
 @dataclass(frozen=True)
@@ -37,37 +38,22 @@ class Square(Attack):
     """
 
     ball: Ball
-    steps: int = 1000
+    steps: Steps = 1000
     target: Target = None
-    share: float = 0.3
+    share: Share = 0.3
     stop: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.ball, Ball):
-            raise TypeError(f"Square ball: expected a Ball such as Ball('linf', 8 / 255), got {self.ball!r}")
-        if self.ball.norm not in ("linf", "l2"):
-            raise ValueError(f"Square ball: expected linf or l2, got {self.ball.norm!r}")
-        check_search("Square", self.steps, self.share)
-        check_target(self.target, "Square")
+        super().__post_init__()
+        one_of(self.ball.norm, ("linf", "l2"), "Square ball")
 
-    @property
-    def stage_names(self) -> tuple[str, ...]:
-        """The attack's name: it has one stage."""
-        return ("Square",)
-
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, 3, H, W); see the class."""
-        return self._search(model, images, labels).adversarial
-
-    def detailed(self, model: Model, images: Tensor, labels: Tensor) -> Record:
-        """Attack a batch as a call does, and say which images fell after how many queries."""
-        with prepared(model, images, labels) as (x, y):
-            return self._search(model, x, y)
-
-    def _search(self, model: Model, images: Tensor, labels: Tensor) -> Record:
+    def search(self, problem: Problem) -> Record:
+        """See the class; an image has fallen where its goal is clearly reached."""
         kind = _SquareLinf if self.ball.norm == "linf" else _SquareL2
-        return search_with(self, kind(images, self.ball, self.share, self.seed), model, images, labels)
+        goal = problem.goal(self.target, seed=self.seed, name="Square target")
+        squares = kind(problem.images, self.ball, self.share, self.seed)
+        return random_search(problem, goal, squares, self.steps, self.stop)
 
 
 class _Squares(Proposer):

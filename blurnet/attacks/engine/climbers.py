@@ -3,10 +3,12 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+from blurnet.checks import one_of
 
 Optimizer = Literal["sign", "adam", "auto"]
 
@@ -27,20 +29,14 @@ class Climber(ABC):
 
 
 def climber(name: Optimizer, lr: float, steps: int) -> Climber:
-    """The climber called ``name``, of step ``lr`` where it needs one, for an ascent of ``steps`` steps."""
-    if name == "auto":
-        return Auto(steps)
-    return Adam(lr) if name == "adam" else Sign(lr)
-
-
-def check_optimizer(name: str, owner: str) -> None:
-    """Require the name of a climber.
+    """The climber called ``name``, of step ``lr`` where it needs one, for an ascent of ``steps`` steps.
 
     Raises:
         ValueError: unknown; the message lists what exists.
     """
-    if name not in get_args(Optimizer):
-        raise ValueError(f"{owner} optimizer: expected one of {list(get_args(Optimizer))}, got {name!r}")
+    if one_of(name, Optimizer, "optimizer") == "auto":
+        return Auto(steps)
+    return Adam(lr) if name == "adam" else Sign(lr)
 
 
 class Sign(Climber):
@@ -92,6 +88,35 @@ class Adam(Climber):
         """See :meth:`Climber.keep`."""
         if self.time:
             self.mean, self.square = self.mean[rows], self.square[rows]
+
+
+class Descent(Climber):
+    """One of torch's optimizers, which go down: state and rounding are its own.
+
+    Args:
+        kind: such as ``torch.optim.Adam``.
+        lr: its step size.
+    """
+
+    def __init__(self, kind: Callable[..., torch.optim.Optimizer], lr: float) -> None:
+        self.kind, self.lr = kind, lr
+        self.optimizer: torch.optim.Optimizer | None = None
+        self.parameter = torch.empty(0)
+
+    def step(self, variable: Tensor, gradient: Tensor, value: Tensor, project: Projection) -> Tensor:
+        """See :meth:`Climber.step`."""
+        if self.optimizer is None:
+            self.parameter = variable.detach().clone().requires_grad_()
+            self.optimizer = self.kind([self.parameter], lr=self.lr)
+        with torch.no_grad():
+            self.parameter.copy_(variable)
+            self.parameter.grad = -gradient
+            self.optimizer.step()
+            return project(self.parameter.detach().clone())
+
+    def keep(self, rows: Tensor) -> None:
+        """Raise: its state is not for rows that leave."""
+        raise NotImplementedError("Descent: rows cannot leave")
 
 
 class Auto(Climber):
@@ -174,7 +199,7 @@ class Auto(Climber):
 
 
 def checkpoints(steps: int) -> set[int]:
-    """After how many steps progress is judged: at 22 % of them, then at ever shorter intervals down to 6 %.
+    """After how many steps progress is looked at: at 22 % of them, then at ever shorter intervals down to 6 %.
 
     Source: Croce and Hein 2020, section 3.1: p_(j+1) = p_j + max(p_j - p_(j-1) - 0.03, 0.06).
     """

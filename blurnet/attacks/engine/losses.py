@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blurnet.checks import one_of
+
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Softmax cross-entropy of logits (N, classes) to labels (N,); returns (N,)."""
@@ -65,16 +67,6 @@ LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor | None], Tensor]] = {
 }
 
 
-def check_loss(name: str, owner: str) -> None:
-    """Require the name of a loss.
-
-    Raises:
-        ValueError: unknown; the message lists what exists.
-    """
-    if name not in LOSSES:
-        raise ValueError(f"{owner} loss: expected one of {list(LOSSES)}, got {name!r}")
-
-
 def objective(name: str, logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Tensor:
     """The loss called ``name``, to be maximised by the attacker, (N,).
 
@@ -89,8 +81,7 @@ def objective(name: str, logits: Tensor, labels: Tensor, targets: Tensor | None 
     Raises:
         ValueError: unknown name, or too few classes for "dlr".
     """
-    check_loss(name, "objective")
-    return LOSSES[name](logits, labels, targets)
+    return LOSSES[one_of(name, LOSSES, "objective")](logits, labels, targets)
 
 
 def succeeded(logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Tensor:

@@ -5,9 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from blurnet.attacks.base import Attack
 from blurnet.attacks.engine.search import Proposer, coverage
-from blurnet.attacks.engine.settings import show
 from blurnet.masks import Place, box_masks, mask_boxes, masks_of, patch_side
 
 
@@ -123,14 +121,6 @@ class PatchMoves(Proposer):
         number = torch.arange(len(patch), device=device)[:, None, None]
         picture[number, :, rows, columns] = patch.movedim(1, -1)
         return picture
-
-
-def show_patch(attack: Attack) -> str:
-    """The attack with its settings; without the area, which says nothing where a mask is given."""
-    text = show(attack)
-    if getattr(attack, "mask", None) is None:
-        return text
-    return text.replace(f"area={getattr(attack, 'area', None)!r}, ", "", 1)
 
 
 def _pixels(mask: Tensor | None, shape: tuple[int, int], images: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,7 @@
-"""Attacks as values: how a setting is changed inside wrappers, and how an attack is shown."""
+"""Attacks as values: how a setting is read and changed inside wrappers."""
 
 import dataclasses
 from typing import Any, TypeVar
-
-from torch import Tensor
 
 from blurnet.attacks.base import Attack
 
@@ -43,14 +41,3 @@ def inside(attack: Attack, name: str, default: Any = None) -> Any:
             return getattr(current, name)
         current = getattr(current, "attack", None)
     return default
-
-
-def show(attack: Attack) -> str:
-    """``Name(setting=value, ...)``, without tensors; functions by their name."""
-    shown = []
-    for f in dataclasses.fields(attack):  # type: ignore[arg-type]
-        value = getattr(attack, f.name)
-        if f.repr and not isinstance(value, Tensor):
-            text = value.__qualname__ if hasattr(value, "__qualname__") else repr(value)
-            shown.append(f"{f.name}={text}")
-    return f"{type(attack).__name__}({', '.join(shown)})"

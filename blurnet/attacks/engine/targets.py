@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from blurnet.masks import content_hash
+from blurnet.strict import Count, check_fields
 
 #: The most likely wrong class, the least likely wrong one, or any wrong one by chance.
 Rule = Literal["second", "least-likely", "random"]
@@ -21,29 +22,14 @@ class Rank:
         ValueError: k below 1.
     """
 
-    k: int
+    k: Count
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ValueError(f"Rank: expected 1 or more, got {self.k!r}")
+        check_fields(self)
 
 
 #: How attacks name a target: a class, a rule, a rank, or None for untargeted.
 Target = int | Rule | Rank | None
-
-
-def check_target(target: object, owner: str) -> None:
-    """Require a class, a rule or None, as a setting of an attack.
-
-    Raises:
-        ValueError: an unknown rule or a negative class.
-        TypeError: something else.
-    """
-    expected = f"{owner} target: expected a class, {', '.join(map(repr, RULES))} or None, got {target!r}"
-    if isinstance(target, bool) or not isinstance(target, str | int | Rank | None):
-        raise TypeError(expected)
-    if isinstance(target, str) and target not in RULES:
-        raise ValueError(expected)
 
 
 def choose_targets(

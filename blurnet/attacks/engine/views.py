@@ -1,6 +1,6 @@
 """Random image transformations for attacks in expectation over transformations, batched and differentiable."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -131,3 +131,22 @@ TRANSFORMATIONS: dict[str, type] = {
     "resize": Resize,
     "noise": Noise,
 }
+
+
+def views(x: Tensor, count: int, moves: Sequence[Transformation], generator: torch.Generator) -> Tensor:
+    """Images (N, C, H, W) as often as there are views, (count N, C, H, W), view by view.
+
+    Without moves they are repeated as they are; with them each view has a draw of its own, the same for all images,
+    and is clipped to [0, 1].
+    """
+    if not moves:
+        return x if count == 1 else x.repeat(count, 1, 1, 1)
+    return moved(x[None].expand(count, *x.shape), moves, generator).flatten(0, 1).clamp(0, 1)
+
+
+def moved(x: Tensor, moves: Sequence[Transformation], generator: torch.Generator) -> Tensor:
+    """Pictures (draws, riders, C, H, W) after the moves: one draw for each of the first axis moves all its riders."""
+    seen = x.flatten(1, 2)  # riders are channels: one random number moves all of them
+    for move in moves:
+        seen = move(seen, generator)
+    return seen.reshape(x.shape)

@@ -1,15 +1,15 @@
 """A patch found from answers alone: no gradient, no logits, only the class that the model names."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model, prepared
-from blurnet.attacks.engine.moves import PatchMoves, show_patch
-from blurnet.attacks.engine.search import check_search
-from blurnet.attacks.record import STANDING, WRONG, Record
-from blurnet.masks import Place
+from blurnet.attacks.base import Attack, Model, Problem, Record
+from blurnet.attacks.engine.moves import PatchMoves
+from blurnet.masks import Area, Place
+from blurnet.strict import Count, Share, Steps
 
 #: Below this weight the surroundings are left untouched at the next try.
 _CLEAN = 0.01
@@ -18,7 +18,7 @@ _CLEAN = 0.01
 _BACKDROPS = 5
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class HardLabel(Attack):
     """Decision-based patch: the surroundings are spoilt until the answer is wrong, then restored step by step.
 
@@ -43,49 +43,29 @@ class HardLabel(Attack):
     al. 2022 in place of Gaussian ones. The weight of the surroundings as the distance is this package's own.
     """
 
-    area: float = 0.05
+    area: Area = 0.05
     mask: Tensor | Place | None = field(default=None, compare=False)
-    steps: int = 1000
-    share: float = 0.4
-    move_every: int = 5
+    steps: Steps = 1000
+    share: Share = 0.4
+    move_every: Count = 5
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        if not 0 < self.area <= 1:
-            raise ValueError(f"HardLabel area: expected a share of the image in (0, 1], got {self.area!r}")
-        if self.move_every < 1:
-            raise ValueError(f"HardLabel move_every: expected from 1, got {self.move_every!r}")
-        check_search("HardLabel", self.steps, self.share)
-
-    def __repr__(self) -> str:
-        return show_patch(self)
-
     @property
-    def stage_names(self) -> tuple[str, ...]:
-        """The attack's name: it has one stage."""
-        return ("HardLabel",)
-
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, 3, H, W); see the class."""
-        return self._walk(model, images, labels).adversarial
-
-    def detailed(self, model: Model, images: Tensor, labels: Tensor) -> Record:
-        """Attack a batch as a call does, and say which images fell, after how many queries, and where."""
-        with prepared(model, images, labels) as (x, y):
-            return self._walk(model, x, y)
+    def _unsaid(self) -> Collection[str]:
+        return () if self.mask is None else ("area",)
 
     @torch.no_grad()
-    def _walk(self, model: Model, images: Tensor, labels: Tensor) -> Record:
+    def search(self, problem: Problem) -> Record:
+        """See the class; an image has fallen where the patch alone makes the answer wrong."""
+        images = problem.images
         moves = PatchMoves(images, self.mask, self.area, self.share, self.move_every, self.seed, "HardLabel mask")
-        right = model(images).argmax(dim=1) == labels
-        walk = _Walk(model, labels, moves, images, self.seed)
+        walk = _Walk(problem.model, problem.labels, moves, images, self.seed)
         for step in range(1, self.steps + 1):
             if not len(walk.index):
                 break
             walk.step(step)
         walk.leave(torch.ones_like(walk.index, dtype=torch.bool))
-        stage = torch.where(walk.fooled, 0, STANDING).where(right, WRONG)
-        return Record(walk.found, stage, walk.calls, walk.boxes)
+        return Record(walk.found, problem.stages(walk.fooled), walk.calls, walk.boxes)
 
 
 class _Walk:
@@ -94,7 +74,7 @@ class _Walk:
     def __init__(self, model: Model, labels: Tensor, moves: PatchMoves, images: Tensor, seed: int) -> None:
         self.model, self.moves, self.images, self.labels = model, moves, images, labels
         self.index = torch.arange(len(labels), device=labels.device)
-        self.calls, self.fooled = torch.ones_like(labels), torch.zeros_like(labels, dtype=torch.bool)
+        self.calls, self.fooled = torch.zeros_like(labels), torch.zeros_like(labels, dtype=torch.bool)
         self.found, self.boxes = moves.start(), moves.boxes()
         self.rate = images.new_full((len(labels),), 0.5)
         # An image that no backdrop turns has weight 0: each of its queries is a patch on the clean image.

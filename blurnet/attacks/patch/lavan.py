@@ -2,17 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model
+from blurnet.attacks.base import Attack, Model, Problem, Record
+from blurnet.attacks.engine.ascent import Ascent, Look, climb
+from blurnet.attacks.engine.best import Keeper
 from blurnet.attacks.engine.climbers import Adam, Climber, Gradient, Sign
-from blurnet.attacks.engine.losses import margin
-from blurnet.attacks.engine.settings import show
-from blurnet.attacks.engine.targets import Target, check_target, choose_targets
-from blurnet.masks import Place, masks_of
+from blurnet.attacks.engine.goal import Goal, confidence, strongest_wrong
+from blurnet.attacks.engine.targets import Target
+from blurnet.masks import Place, mask_boxes, masks_of
+from blurnet.strict import Positive, Share, Steps
 
 Domain = Literal["image", "network"]
 Optimizer = Literal["sign", "gradient", "adam"]
@@ -21,7 +23,7 @@ Optimizer = Literal["sign", "gradient", "adam"]
 CLIMBERS: dict[Optimizer, Callable[[float], Climber]] = {"sign": Sign, "gradient": Gradient, "adam": Adam}
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class LaVAN(Attack):
     """LaVAN: pixels under the mask are replaced by noise that raises one logit and lowers the label's.
 
@@ -43,7 +45,7 @@ class LaVAN(Attack):
             or "adam", each image with its own state.
         domain: "image" keeps the noise in [0, 1]. "network", the original's unclipped noise in the net's own input
             space: gradients are taken where the noise has wandered to, in or out of [0, 1]. Here the net holds its
-            normalisation and an attack returns an image, so the clipped picture is what is judged, kept and
+            normalisation and an attack returns an image, so the clipped picture is what counts, is kept and
             returned, at one more forward pass a step. A model that refuses pixels outside [0, 1] raises.
         seed: of the start, uniform noise, the same for every image, and of random targets.
 
@@ -56,76 +58,57 @@ class LaVAN(Attack):
 
     target: Target
     mask: Tensor | Place = field(default=Place(), compare=False)
-    steps: int = 1000
-    lr: float = 0.05
-    confidence: float = 0.99
+    steps: Steps = 1000
+    lr: Positive = 0.05
+    confidence: Share = 0.99
     optimizer: Optimizer = "sign"
     domain: Domain = "image"
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        check_target(self.target, "LaVAN")
-        if self.steps < 0 or not self.lr > 0:
-            raise ValueError(f"LaVAN: expected steps from 0 and a positive lr, got {self.steps!r} and {self.lr!r}")
-        if not 0 < self.confidence <= 1:
-            raise ValueError(f"LaVAN confidence: expected a probability above 0, got {self.confidence!r}")
-        if self.optimizer not in get_args(Optimizer):
-            raise ValueError(f"LaVAN optimizer: expected one of {list(get_args(Optimizer))}, got {self.optimizer!r}")
-        if self.domain not in get_args(Domain):
-            raise ValueError(f"LaVAN domain: expected one of {list(get_args(Domain))}, got {self.domain!r}")
-
-    def __repr__(self) -> str:
-        return show(self)
-
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, C, H, W); see the class."""
-        mask = masks_of(self.mask, images, "LaVAN mask")
-        with torch.no_grad():
-            clean = model(images)
-        goals = choose_targets(self.target, clean, labels, seed=self.seed, images=images, name="LaVAN target")
+    def search(self, problem: Problem) -> Record:
+        """See the class; an image has fallen where its kept picture's answer is the target, or any wrong class."""
+        images, mask = problem.images, masks_of(self.mask, problem.images, "LaVAN mask")
+        goal = problem.goal(self.target, seed=self.seed, name="LaVAN target")
         start = torch.rand(images.shape[1:], generator=torch.Generator().manual_seed(self.seed)).to(images)
-        best, score = start.repeat(len(images), 1, 1, 1), images.new_full((len(images),), float("-inf"))
-        index, noise = torch.arange(len(images), device=images.device), best.clone()
-        x, m, y, goal, move = images, mask, labels, goals, CLIMBERS[self.optimizer](self.lr)
-        for step in range(self.steps + 1):
-            noise = noise.detach().requires_grad_()
-            logits = model(torch.where(m, noise, x))
-            towards = _strongest_wrong(logits, y) if goal is None else goal
-            shown = self._shown(model, logits, noise, x, m)
-            finished = (_confidence(shown, y, goal) >= self.confidence) & (self.confidence < 1)
-            lead = -margin(shown, y) if goal is None else margin(shown, goal)
-            # A finished image keeps the noise that finished it, even where an unsure one led by more.
-            better = (lead > score[index]) | finished
-            best[index[better]], score[index[better]] = noise.detach()[better], lead[better]
-            if step == self.steps or bool(finished.all()):
-                break
-            pull = (logits.gather(1, towards[:, None]) - logits.gather(1, y[:, None])).sum()
-            (gradient,) = torch.autograd.grad(pull, [noise])
-            noise = move.step(noise.detach(), gradient, lead, self._project)
-            if bool(finished.any()):
-                move.keep(~finished)
-                index, noise, x, m, y = (t[~finished] for t in (index, noise, x, m, y))
-                goal = None if goal is None else goal[~finished]
-        return torch.where(mask, best.clamp(0, 1), images)
+        ascent, move = _Noise(self, problem.model, images, mask, goal), CLIMBERS[self.optimizer](self.lr)
+        noise = start.repeat(len(images), 1, 1, 1)
+        best = climb(ascent, noise, move, self.steps, Keeper(images, problem.clean))
+        return problem.record(best.x, best.value > 0, mask_boxes(mask))
 
-    def _project(self, noise: Tensor) -> Tensor:
+
+class _Noise(Ascent):
+    """The noise of the images that are not finished."""
+
+    def __init__(self, attack: LaVAN, model: Model, images: Tensor, mask: Tensor, goal: Goal) -> None:
+        self.attack, self.model, self.images, self.mask, self.goal = attack, model, images, mask, goal
+
+    def look(self, variable: Tensor) -> Look:
+        """The difference of two logits is climbed; the lead of the goal tells better from worse."""
+        labels, targets = self.goal.labels, self.goal.targets
+        seen = torch.where(self.mask, variable, self.images)
+        logits = self.model(seen)
+        towards = strongest_wrong(logits, labels) if targets is None else targets
+        pull = (logits.gather(1, towards[:, None]) - logits.gather(1, labels[:, None])).squeeze(1)
+        picture, shown = self._shown(seen.detach(), logits.detach())
+        lead = self.goal.objective("margin", shown)
+        sure = confidence(shown, strongest_wrong(shown, labels) if targets is None else targets)
+        finished = (sure >= self.attack.confidence) & (self.attack.confidence < 1)
+        # A finished image keeps the noise that finished it, even where an unsure one led by more.
+        done = None if self.attack.confidence == 1 else finished
+        return Look(seen, pull, lead, finished, picture, done)
+
+    def project(self, variable: Tensor) -> Tensor:
         """The noise kept in its domain."""
-        return noise.clamp(0, 1) if self.domain == "image" else noise
+        return variable.clamp(0, 1) if self.attack.domain == "image" else variable
 
-    def _shown(self, model: Model, logits: Tensor, noise: Tensor, images: Tensor, mask: Tensor) -> Tensor:
-        """Logits of the pictures with clipped noise, detached; those at hand where nothing is to be clipped."""
-        if self.domain == "image":
-            return logits.detach()
+    def keep(self, rows: Tensor, images: Tensor) -> None:
+        """See :meth:`Ascent.keep`."""
+        self.images, self.mask, self.goal = self.images[rows], self.mask[rows], self.goal.at(rows)
+
+    def _shown(self, seen: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """The picture with clipped noise and its logits; those at hand where nothing is to be clipped."""
+        if self.attack.domain == "image":
+            return seen, logits
+        picture = torch.where(self.mask, seen.clamp(0, 1), self.images)
         with torch.no_grad():
-            return model(torch.where(mask, noise.clamp(0, 1), images))
-
-
-def _strongest_wrong(logits: Tensor, labels: Tensor) -> Tensor:
-    """The most likely class besides the label, (N,)."""
-    return logits.detach().scatter(1, labels[:, None], float("-inf")).argmax(dim=1)
-
-
-def _confidence(logits: Tensor, labels: Tensor, goal: Tensor | None) -> Tensor:
-    """Softmax probability of the goal, or of the most likely wrong class where there is none, (N,)."""
-    classes = _strongest_wrong(logits, labels) if goal is None else goal
-    return logits.softmax(dim=1).gather(1, classes[:, None]).squeeze(1)
+            return picture, self.model(picture)

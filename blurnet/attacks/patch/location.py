@@ -1,18 +1,18 @@
 """Where a patch does most harm: probe the places, then attack each image at its own best ones."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model, prepared
-from blurnet.attacks.engine.losses import Loss, check_loss, objective, succeeded
+from blurnet.attacks.base import STANDING, WRONG, Attack, Problem, Record
+from blurnet.attacks.engine.ascent import pixel_gradient
+from blurnet.attacks.engine.losses import Loss
 from blurnet.attacks.engine.settings import inside, replace_inside
-from blurnet.attacks.engine.targets import choose_targets
-from blurnet.attacks.record import STANDING, WRONG, Detailed, Record
-from blurnet.masks import box_masks, grid_boxes, patch_side
+from blurnet.masks import Area, box_masks, grid_boxes, patch_side
+from blurnet.strict import Count, Steps
 
 Probe = Literal["gray", "noise"]
 
@@ -48,28 +48,22 @@ class BestLocation(Attack):
     """
 
     attack: Attack
-    area: float | None = None
+    area: Area | None = None
     size: int | tuple[int, int] | None = None
-    stride: int | None = None
-    shortlist: int | None = None
+    stride: Count | None = None
+    shortlist: Count | None = None
     probe: Probe = "gray"
-    probe_steps: int = 0
-    tries: int = 1
+    probe_steps: Steps = 0
+    tries: Count = 1
     loss: Loss = "margin"
-    chunk: int = 512
+    chunk: Count = 512
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         replace_inside(self.attack, mask=inside(self.attack, "mask"))  # raises where there is none
         if (self.area is None) == (self.size is None):
             raise ValueError(f"BestLocation: expected area or size, got {self.area!r} and {self.size!r}")
-        check_loss(self.loss, "BestLocation")
-        if self.probe not in get_args(Probe):
-            raise ValueError(f"BestLocation probe: expected one of {list(get_args(Probe))}, got {self.probe!r}")
-        for name, low in {"stride": 1, "shortlist": 1, "probe_steps": 0, "tries": 1, "chunk": 1}.items():
-            value = getattr(self, name)
-            if value is not None and value < low:
-                raise ValueError(f"BestLocation {name}: expected from {low}, got {value!r}")
         if self.probe_steps and self.shortlist is None:
             raise ValueError("BestLocation probe_steps: the attack is tried on a shortlist; give one")
 
@@ -78,18 +72,6 @@ class BestLocation(Attack):
         """One name for each place tried, the best first."""
         return tuple(f"place {number + 1}" for number in range(self.tries))
 
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, 3, H, W); see the class."""
-        return self._attack(model, images, labels).adversarial
-
-    def detailed(self, model: Model, images: Tensor, labels: Tensor) -> Record:
-        """Attack a batch as a call does, and say which place broke each image, where it lies, and at what cost.
-
-        The box is that of the picture given back. An image that the model gets wrong without a patch has stage -2.
-        """
-        with prepared(model, images, labels) as (x, y):
-            return self._attack(model, x, y)
-
     def grid(self, images: Tensor) -> Tensor:
         """All places for images (N, 3, H, W): boxes (P, 4) on their device."""
         height, width = images.shape[-2:]
@@ -97,52 +79,55 @@ class BestLocation(Attack):
         stride = max(1, min(height, width) // 16) if self.stride is None else self.stride
         return grid_boxes((height, width), patch, stride).to(images.device)
 
-    def _attack(self, model: Model, images: Tensor, labels: Tensor) -> Record:
-        with torch.no_grad():
-            clean = model(images)
-        search = _Search(self, model, images, labels, clean)
+    def search(self, problem: Problem) -> Record:
+        """See the class; the stage is the place that broke the image, the box that of the picture given back.
+
+        The clean image is asked for once more where a shortlist needs its gradient.
+        """
+        images, labels, search = problem.images, problem.labels, _Search(self, problem)
         places, calls = search.places()
         best, boxes = images.clone(), search.grid[places[:, 0]]
-        grade, lead = torch.full_like(labels, -1), images.new_full((len(images),), float("-inf"))
+        grade, lead = torch.full_like(labels, -1), problem.clean.new_full((len(images),), float("-inf"))
         stage, standing = torch.full_like(labels, STANDING), torch.arange(len(images), device=images.device)
         for attempt in range(places.shape[1]):
             here = search.grid[places[standing, attempt]]
             pictures, cost = search.attacked(self.attack, standing, here)
-            value, now = search.judge(pictures, standing)
+            value, now = search.graded(pictures, standing)
             calls[standing] += cost + 1
             better = (now > grade[standing]) | ((now == grade[standing]) & (value > lead[standing]))
             index, won = standing[better], now == 2
             best[index], boxes[index] = pictures[better], here[better]
-            grade[index], lead[index] = now[better], value[better]
+            grade[index], lead[index] = now[better], value[better].to(lead)
             stage[standing[won]] = attempt
             standing = standing[~won]
             if len(standing) == 0:
                 break
-        return Record(best, stage.where(succeeded(clean, labels).logical_not(), WRONG), calls, boxes)
+        return Record(best, stage.where(~problem.wrong, WRONG), calls, boxes)
 
 
 class _Search:
     """The places of one batch, ranked for each image."""
 
-    def __init__(self, settings: BestLocation, model: Model, images: Tensor, labels: Tensor, clean: Tensor) -> None:
-        self.settings, self.model, self.images, self.labels = settings, model, images, labels
+    def __init__(self, settings: BestLocation, problem: Problem) -> None:
+        self.settings, self.problem, self.images = settings, problem, problem.images
         rule, seed = inside(settings.attack, "target"), inside(settings.attack, "seed", 0)
         # With the seed of the attack inside, "random" is the class that the attack reaches for.
-        self.targets = choose_targets(rule, clean, labels, seed=seed, images=images, name="BestLocation target")
-        self.grid = settings.grid(images)
+        wins = inside(settings.attack, "wins", "target")
+        self.goal = problem.goal(rule, seed=seed, name="BestLocation target", wins=wins)
+        self.grid = settings.grid(self.images)
         if settings.probe == "gray":
-            self.fill = images.new_full((1, *images.shape[1:]), 0.5)
+            self.fill = self.images.new_full((1, *self.images.shape[1:]), 0.5)
         else:
             generator = torch.Generator().manual_seed(settings.seed)
-            self.fill = torch.rand(1, *images.shape[1:], generator=generator).to(images)
+            self.fill = torch.rand(1, *self.images.shape[1:], generator=generator).to(self.images)
 
     def places(self) -> tuple[Tensor, Tensor]:
         """For each image its best places in the grid, best first, (N, tries), and what it cost, (N,)."""
         settings, n = self.settings, len(self.images)
         if settings.shortlist is None:
-            candidates, cost = torch.arange(len(self.grid), device=self.grid.device).expand(n, -1), 1
+            candidates, cost = torch.arange(len(self.grid), device=self.grid.device).expand(n, -1), 0
         else:
-            candidates, cost = self._steepest(settings.shortlist), 2
+            candidates, cost = self._steepest(settings.shortlist), 1
         scores, calls = self._scores(candidates, short=False)
         if settings.probe_steps:
             scores, more = self._scores(candidates, short=True)
@@ -153,8 +138,8 @@ class _Search:
     def _steepest(self, count: int) -> Tensor:
         """For each image the windows with the largest sum of squared gradients, indices into the grid (N, count)."""
         images = self.images.detach().requires_grad_()
-        value = objective(self.settings.loss, self.model(images), self.labels, self.targets)
-        (gradient,) = torch.autograd.grad(value.sum(), [images])
+        value = self.goal.objective(self.settings.loss, self.problem.model(images))
+        gradient = pixel_gradient(value.sum(), images, images)
         # Scaled first: squares of very small gradients vanish in float32.
         largest = gradient.flatten(1).abs().amax(dim=1).view(-1, 1, 1, 1)
         square = (gradient / torch.where(largest > 0, largest, 1.0)).square().sum(dim=1, keepdim=True)
@@ -168,13 +153,13 @@ class _Search:
         n, count = candidates.shape
         image = torch.arange(n, device=candidates.device).repeat_interleave(count)
         boxes = self.grid[candidates.flatten()]
-        scores, calls = self.images.new_zeros(n * count), torch.zeros_like(image)
+        scores, calls = self.problem.clean.new_zeros(n * count), torch.zeros_like(image)
         attack = replace_inside(self.settings.attack, steps=self.settings.probe_steps) if short else None
         for first in range(0, n * count, self.settings.chunk):
             part = slice(first, first + self.settings.chunk)
             where = image[part], boxes[part]
             pictures, cost = self.probed(*where) if attack is None else self.attacked(attack, *where)
-            scores[part], _ = self.judge(pictures, image[part])
+            scores[part] = self.graded(pictures, image[part])[0].to(scores)
             calls[part] = cost + 1
         return scores.view(n, count), calls.view(n, count).sum(dim=1)
 
@@ -186,31 +171,12 @@ class _Search:
     def attacked(self, attack: Attack, image: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """What the attack makes of images (M,) with a patch in boxes (M, 4), and how often the model saw each."""
         mask = box_masks((self.images.shape[-2], self.images.shape[-1]), boxes)
-        there = replace_inside(attack, mask=mask)
-        if isinstance(there, Detailed):
-            record = there.detailed(self.model, self.images[image], self.labels[image])
-            return record.adversarial, record.calls
-        counted = _Counted(self.model)
-        pictures = there.run(counted, self.images[image], self.labels[image])
-        # An attack that does not say who was seen how often has seen all alike.
-        return pictures, torch.full_like(image, -(-counted.seen // len(image)))
+        record = replace_inside(attack, mask=mask).search(self.problem.at(image))
+        return record.adversarial.detach(), record.calls
 
-    def judge(self, pictures: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
+    def graded(self, pictures: Tensor, image: Tensor) -> tuple[Tensor, Tensor]:
         """The objective of pictures of images (M,), and a grade: 2 where the attack has won, 1 for any wrong answer."""
-        targets, labels = None if self.targets is None else self.targets[image], self.labels[image]
+        goal = self.goal.at(image)
         with torch.no_grad():
-            logits = self.model(pictures)
-        value = objective(self.settings.loss, logits, labels, targets)
-        wanted = targets if inside(self.settings.attack, "wins", "target") == "target" else None
-        return value, succeeded(logits, labels).long() + succeeded(logits, labels, wanted)
-
-
-class _Counted:
-    """A model that counts the pictures it sees."""
-
-    def __init__(self, model: Model) -> None:
-        self.model, self.seen = model, 0
-
-    def __call__(self, x: Tensor) -> Tensor:
-        self.seen += len(x)
-        return self.model(x)
+            logits = self.problem.model(pictures)
+        return goal.objective(self.settings.loss, logits), goal.altered(logits).long() + goal.reached(logits)

@@ -2,25 +2,26 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from blurnet.attacks.engine.ascent import MaskedAttack, Start
+from blurnet.attacks.patch.masked import MaskedAttack, Start
 from blurnet.bpda import bpda
 from blurnet.spectra import dct2, inverse_dct2
+from blurnet.strict import Count
 
 Composition = Literal["add", "replace"]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class LowFrequency(MaskedAttack):
     """Gradient ascent on the lowest DCT coefficients of the noise: ``clip(x + m IDCT2(z))`` over z (3, band, band).
 
     A filter that removes high frequencies leaves this noise standing. The DCT is that of the whole image; the mask
     then cuts the noise, which puts some higher frequencies back along its edge. All of
-    :class:`~blurnet.attacks.engine.ascent.MaskedAttack`, where a step is measured in pixel units too: one of the size
+    :class:`~blurnet.attacks.patch.masked.MaskedAttack`, where a step is measured in pixel units too: one of the size
     ``lr`` in every coefficient moves the pixels of the image by ``lr`` in root mean square. And:
 
     Args:
@@ -35,16 +36,8 @@ class LowFrequency(MaskedAttack):
     2018, "Low frequency adversarial perturbation".
     """
 
-    band: int = 8
+    band: Count = 8
     composition: Composition = "add"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.band < 1:
-            raise ValueError(f"LowFrequency band: expected at least 1 coefficient, got {self.band!r}")
-        if self.composition not in get_args(Composition):
-            allowed = list(get_args(Composition))
-            raise ValueError(f"LowFrequency composition: expected one of {allowed}, got {self.composition!r}")
 
     def begin(self, images: Tensor, noise: Tensor, start: Start) -> Tensor:
         """Coefficients z (N, 3, band, band), in the units of a step; noise gives pixels a deviation near 0.3."""

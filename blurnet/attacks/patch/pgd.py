@@ -1,21 +1,21 @@
 """A patch of free noise for each image, found by projected gradient ascent."""
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 from torch import Tensor
 
-from blurnet.attacks.engine.ascent import MaskedAttack, Start
+from blurnet.attacks.patch.masked import MaskedAttack, Start
 from blurnet.bpda import bpda
 
 Composition = Literal["replace", "add"]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class PatchPGD(MaskedAttack):
     """Projected gradient ascent on the pixels under a mask, each image for itself.
 
-    All of :class:`~blurnet.attacks.engine.ascent.MaskedAttack`, and:
+    All of :class:`~blurnet.attacks.patch.masked.MaskedAttack`, and:
 
     Args:
         composition: "replace", ``(1 - m) x + m d`` with d in [0, 1]; or "add", RP2's ``clip(x + m d)`` with d in
@@ -26,12 +26,6 @@ class PatchPGD(MaskedAttack):
     """
 
     composition: Composition = "replace"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.composition not in get_args(Composition):
-            allowed = list(get_args(Composition))
-            raise ValueError(f"PatchPGD composition: expected one of {allowed}, got {self.composition!r}")
 
     def begin(self, images: Tensor, noise: Tensor, start: Start) -> Tensor:
         """Noise d (N, 3, H, W): under "replace" the start itself, under "add" what leads to it from the image.

@@ -1,18 +1,19 @@
 """A patch by queries alone: random search."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model, prepared
-from blurnet.attacks.engine.moves import PatchMoves, show_patch
-from blurnet.attacks.engine.search import check_search, search_with
-from blurnet.attacks.engine.targets import Target, check_target
-from blurnet.attacks.record import Record
-from blurnet.masks import Place
+from blurnet.attacks.base import Attack, Problem, Record
+from blurnet.attacks.engine.moves import PatchMoves
+from blurnet.attacks.engine.search import random_search
+from blurnet.attacks.engine.targets import Target
+from blurnet.masks import Area, Place
+from blurnet.strict import Count, Share, Steps
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class PatchRandomSearch(Attack):
     """A square patch of free pixels, found by random search on the logit margin: no gradient is asked for.
 
@@ -39,42 +40,23 @@ class PatchRandomSearch(Attack):
     lies about a random pixel of the patch, so that masks of any shape are covered.
     """
 
-    area: float = 0.05
+    area: Area = 0.05
     mask: Tensor | Place | None = field(default=None, compare=False)
-    steps: int = 1000
+    steps: Steps = 1000
     target: Target = None
-    share: float = 0.4
-    move_every: int = 5
+    share: Share = 0.4
+    move_every: Count = 5
     stop: bool = True
     seed: int = 0
 
-    def __post_init__(self) -> None:
-        if not 0 < self.area <= 1:
-            raise ValueError(f"PatchRandomSearch area: expected a share of the image in (0, 1], got {self.area!r}")
-        if self.move_every < 1:
-            raise ValueError(f"PatchRandomSearch move_every: expected from 1, got {self.move_every!r}")
-        check_search("PatchRandomSearch", self.steps, self.share)
-        check_target(self.target, "PatchRandomSearch")
-
-    def __repr__(self) -> str:
-        return show_patch(self)
-
     @property
-    def stage_names(self) -> tuple[str, ...]:
-        """The attack's name: it has one stage."""
-        return ("PatchRandomSearch",)
+    def _unsaid(self) -> Collection[str]:
+        return () if self.mask is None else ("area",)
 
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, 3, H, W); see the class."""
-        return self._search(model, images, labels).adversarial
-
-    def detailed(self, model: Model, images: Tensor, labels: Tensor) -> Record:
-        """Attack a batch as a call does, and say which images fell, after how many queries, and where."""
-        with prepared(model, images, labels) as (x, y):
-            return self._search(model, x, y)
-
-    def _search(self, model: Model, images: Tensor, labels: Tensor) -> Record:
+    def search(self, problem: Problem) -> Record:
+        """See the class; an image has fallen where its goal is clearly reached."""
         moves = PatchMoves(
-            images, self.mask, self.area, self.share, self.move_every, self.seed, "PatchRandomSearch mask"
+            problem.images, self.mask, self.area, self.share, self.move_every, self.seed, "PatchRandomSearch mask"
         )
-        return search_with(self, moves, model, images, labels)
+        goal = problem.goal(self.target, seed=self.seed, name="PatchRandomSearch target")
+        return random_search(problem, goal, moves, self.steps, self.stop)

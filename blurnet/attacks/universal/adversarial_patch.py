@@ -4,26 +4,30 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Literal, cast, get_args
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model
-from blurnet.attacks.engine.losses import Loss, check_loss, objective, succeeded
+from blurnet.attacks.base import Attack, Counted, Model, Precision, Problem, Record, at_least_float32
+from blurnet.attacks.engine.ascent import pixel_gradient
+from blurnet.attacks.engine.goal import Goal, confidence
+from blurnet.attacks.engine.losses import Loss
 from blurnet.attacks.engine.progress import Progress, reporting
 from blurnet.attacks.engine.targets import choose_targets
 from blurnet.attacks.universal.batches import first_batches, rounds, shuffled
 from blurnet.attacks.universal.patch import Patch, disc
 from blurnet.attacks.universal.poses import Poses, layout, place
 from blurnet.checks import check_labels, check_logits
+from blurnet.masks import Area
 from blurnet.modes import attacking
+from blurnet.strict import Count, Positive, Share, Steps
 
 Shape = Literal["circle", "square", "outline"]
 Optimizer = Literal["adam", "sgd", "sign"]
 Ensemble = Literal["cycle", "average"]
 
-#: So many images, the first, judge which step's patch is kept.
+#: So many images, the first, tell which step's patch is kept.
 CHECK_IMAGES = 64
 
 
@@ -33,7 +37,7 @@ class AdversarialPatch(Attack):
 
     A step draws images and for each its own pose (``samples`` poses each), puts the patch there in one warp, and
     follows one clean gradient of the mean loss; the patch stays in [0, 1]. Every ``check_every`` steps the patch is
-    judged on fixed images in fixed poses, and the best is kept: most successes, then the better loss.
+    tried on fixed images in fixed poses, and the best is kept: most successes, then the better loss.
 
     :meth:`train` gives the patch itself. Called as an attack it trains on the batch and puts the patch on each image
     at a place that follows from the image and the seed. The patch is universal, so that an image's result depends on
@@ -66,51 +70,40 @@ class AdversarialPatch(Attack):
     Source: Brown et al. 2017 and the notebook in cleverhans-lab/cleverhans, examples/adversarial_patch.
     """
 
+    universal: ClassVar[bool] = True
+
     target: int | None = None
-    area: float = 0.1
+    area: Area = 0.1
     shape: Shape = "circle"
     outline: Tensor | None = field(default=None, repr=False, compare=False)
-    size: int | None = None
+    size: Count | None = None
     poses: Poses = field(default_factory=Poses)
-    steps: int = 500
-    lr: float = 0.05
+    steps: Steps = 500
+    lr: Positive = 0.05
     optimizer: Optimizer = "adam"
     loss: Loss = "margin"
-    confidence: float = 0.99
-    samples: int = 1
-    batch: int = 16
+    confidence: Share = 0.99
+    samples: Count = 1
+    batch: Count = 16
     start: Literal["gray", "noise"] = "gray"
     ensemble: Ensemble = "cycle"
-    check_every: int = 25
+    check_every: Count = 25
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.target is not None and (isinstance(self.target, bool) or not isinstance(self.target, int)):
-            raise TypeError(f"AdversarialPatch target: expected a class or None, got {self.target!r}")
-        if not 0 < self.area <= 1:
-            raise ValueError(f"AdversarialPatch area: expected a share of the image in (0, 1], got {self.area!r}")
-        counts = {"samples": self.samples, "batch": self.batch, "check_every": self.check_every}
-        for name, value in {**counts, "size": 1 if self.size is None else self.size}.items():
-            if value < 1:
-                raise ValueError(f"AdversarialPatch {name}: expected 1 or more, got {value!r}")
-        if not 0 < self.confidence <= 1:
-            raise ValueError(f"AdversarialPatch confidence: expected a probability above 0, got {self.confidence!r}")
-        if self.steps < 0 or not (self.lr > 0 and math.isfinite(self.lr)):
-            raise ValueError(f"AdversarialPatch: expected steps from 0 and a positive lr, got {self.steps}, {self.lr}")
-        allowed = {"shape": Shape, "optimizer": Optimizer, "ensemble": Ensemble, "start": Literal["gray", "noise"]}
-        for name, kind in allowed.items():
-            if getattr(self, name) not in get_args(kind):
-                got = getattr(self, name)
-                raise ValueError(f"AdversarialPatch {name}: expected one of {list(get_args(kind))}, got {got!r}")
-        check_loss(self.loss, "AdversarialPatch")
+        super().__post_init__()
         _check_outline(self.outline, self.shape, self.size)
 
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, 3, H, W): the patch trained on them, at places that follow from each image."""
-        training = _Training(self, [model], images[:CHECK_IMAGES], labels[:CHECK_IMAGES])
+    def search(self, problem: Problem) -> Record:
+        """See the class; an image has fallen where the answer, asked once more, is wrong."""
+        patch = self.trained([problem.model], problem.images, problem.labels, problem.clean.shape[1])
+        return problem.record(patch.apply(problem.images, self.poses, seed=self.seed))
+
+    def trained(self, models: Sequence[Model], images: Tensor, labels: Tensor, classes: int) -> Patch:
+        """What :meth:`train` does, on images in memory that are checked already, for models under `attacking`."""
+        training = _Training(self, models, images[:CHECK_IMAGES], labels[:CHECK_IMAGES], classes)
         training.check(images, labels)
-        patch = training.solve(shuffled(images, labels, self.batch, self.seed), None)
-        return patch.apply(images, self.poses, seed=self.seed)
+        return training.solve(shuffled(images, labels, self.batch, self.seed), None)
 
     def train(
         self,
@@ -138,6 +131,7 @@ class AdversarialPatch(Attack):
 
         Raises:
             TypeError, ValueError: no model, bad or no images, labels, logits or target; the message shows what came.
+            RuntimeError: a model that gives no gradient.
         """
         nets: list[Model] = list(models) if isinstance(models, list | tuple) else [cast(Model, models)]
         if not nets:
@@ -150,7 +144,10 @@ class AdversarialPatch(Attack):
             for net in nets:
                 stack.enter_context(attacking(net))
             first, answers = first_batches(loader, device, CHECK_IMAGES)
-            training = _Training(self, nets, first[:CHECK_IMAGES], answers[:CHECK_IMAGES])
+            precision, first = stack.enter_context(Precision.of(first)), at_least_float32(first)
+            asked = [Counted(net, precision) for net in nets]
+            classes = min(_classes(model, first[:CHECK_IMAGES]) for model in asked)
+            training = _Training(self, asked, first[:CHECK_IMAGES], answers[:CHECK_IMAGES], classes)
             if labels is None:
                 draws = rounds(loader, device, training.check)
             else:
@@ -161,15 +158,12 @@ class AdversarialPatch(Attack):
 
 
 class _Training:
-    """One training run over endless batches, with the fixed images and poses that judge a patch."""
+    """One training run over endless batches, with the fixed images and poses on which a patch is tried."""
 
-    def __init__(self, attack: AdversarialPatch, models: Sequence[Model], images: Tensor, labels: Tensor) -> None:
-        self.attack, self.models, self.images, self.labels = attack, models, images, labels
-        with torch.no_grad():
-            answers = [model(images) for model in models]
-        for logits in answers:
-            check_logits(logits, n=len(images))
-        self.classes = min(logits.shape[1] for logits in answers)
+    def __init__(
+        self, attack: AdversarialPatch, models: Sequence[Model], images: Tensor, labels: Tensor, classes: int
+    ) -> None:
+        self.attack, self.models, self.images, self.labels, self.classes = attack, models, images, labels, classes
         self.check(images, labels)
         size = (images.shape[-2], images.shape[-1])
         self.mask = _mask(attack, size).to(images)
@@ -220,8 +214,7 @@ class _Training:
         cycle = self.attack.ensemble == "cycle"
         models = [self.models[step % len(self.models)]] if cycle else self.models
         losses = [self._open(model(seen), y) for model in models]
-        (gradient,) = torch.autograd.grad(-torch.stack(losses).mean(), [patch])
-        return gradient
+        return pixel_gradient(-torch.stack(losses).mean(), patch, seen)
 
     def score(self, patch: Tensor) -> tuple[int, float]:
         """How many of the check images the patch moves, and the loss it reaches there."""
@@ -229,33 +222,37 @@ class _Training:
         with torch.no_grad():
             seen = place(self.images, patch, self.mask, self.poses)
             for model in self.models:
-                logits = model(seen)
+                logits, goal = model(seen), self._goal(self.labels)
                 check_logits(logits, n=len(seen))
-                count += int(succeeded(logits, self.labels, self._targets(self.labels)).sum())
-                value += float(self._objective(logits, self.labels).mean())
+                count += int(goal.reached(logits).sum())
+                value += float(goal.objective(self.attack.loss, logits).mean())
         return count, value
-
-    def _objective(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The loss to be maximised, (N,)."""
-        return objective(self.attack.loss, logits, labels, self._targets(labels))
 
     def _open(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The mean loss, in which what is already won with confidence counts as nothing."""
-        losses = self._objective(logits, labels)
+        goal = self._goal(labels)
+        losses = goal.objective(self.attack.loss, logits)
         if self.attack.confidence < 1:
-            goals, chances = self._targets(labels), logits.detach().softmax(dim=1)
-            chance = chances.gather(1, (labels if goals is None else goals)[:, None]).squeeze(1)
-            losses = losses * ((1 - chance if goals is None else chance) < self.attack.confidence)
+            chance = confidence(logits.detach(), labels if goal.targets is None else goal.targets)
+            losses = losses * ((1 - chance if goal.targets is None else chance) < self.attack.confidence)
         return losses.mean()
 
-    def _targets(self, labels: Tensor) -> Tensor | None:
-        return None if self.attack.target is None else torch.full_like(labels, self.attack.target)
+    def _goal(self, labels: Tensor) -> Goal:
+        return Goal(labels, None if self.attack.target is None else torch.full_like(labels, self.attack.target))
 
     def _start(self) -> Tensor:
         shape = (3, *self.mask.shape[-2:])
         if self.attack.start == "gray":
             return torch.full(shape, 0.5).to(self.mask)
         return torch.rand(shape, generator=self.generator).to(self.mask)
+
+
+@torch.no_grad()
+def _classes(model: Model, images: Tensor) -> int:
+    """How many classes a model tells apart; its logits are checked."""
+    logits = model(images)
+    check_logits(logits, n=len(images))
+    return logits.shape[1]
 
 
 def _mask(attack: AdversarialPatch, size: tuple[int, int]) -> Tensor:
@@ -267,7 +264,7 @@ def _mask(attack: AdversarialPatch, size: tuple[int, int]) -> Tensor:
     return disc(side) if attack.shape == "circle" else torch.ones(1, side, side)
 
 
-def _check_outline(outline: Tensor | None, shape: str, size: int | None) -> None:
+def _check_outline(outline: Tensor | None, shape: str, size: Count | None) -> None:
     if (outline is not None) != (shape == "outline"):
         raise ValueError(f"AdversarialPatch outline: goes with shape 'outline', and only with it; got {shape!r}")
     if outline is None:

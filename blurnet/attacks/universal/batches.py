@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from blurnet.attacks.base import at_least_float32
 from blurnet.checks import check_images, check_labels
 
 Batch = tuple[Tensor, Tensor]
@@ -27,7 +28,7 @@ def shuffled(images: Tensor, labels: Tensor, batch: int, seed: int) -> Iterator[
 def rounds(
     loader: Iterable[Sequence[Tensor]], device: Device, check: Callable[[Tensor, Tensor], None]
 ) -> Iterator[Batch]:
-    """A loader's batches on ``device``, checked, round after round.
+    """A loader's batches on ``device``, checked, in float32 at least, round after round.
 
     Raises:
         TypeError, ValueError: a bad batch, or a loader that gives nothing any more.
@@ -38,7 +39,7 @@ def rounds(
             images, labels = checked(batch, device)
             check(images, labels)
             count += 1
-            yield images, labels
+            yield at_least_float32(images), labels
         if count == 0:
             raise ValueError("AdversarialPatch: the loader is used up; give one that can be gone through again")
 

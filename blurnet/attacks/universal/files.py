@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from blurnet.attacks.universal.formats import read_tensors, refuse_pickle
 from blurnet.attacks.universal.patch import Patch
 from blurnet.attacks.universal.poses import Poses
+from blurnet.files import read_tensors, refuse_pickle
 
 #: Sides in pixels of ImageNet-Patch: each patch lies in the middle of a black canvas of an image's size.
 SIDE, CANVAS = 50, 224
@@ -50,8 +50,10 @@ def load_imagenet_patch(path: str | os.PathLike[str]) -> tuple[Patch, ...]:
     file = Path(path)
     converted = str(file.with_suffix(".safetensors"))
     code = CONVERT.format(source=str(file), target=converted)
-    refuse_pickle(file, f"if you trust where it comes from, convert it once and load {converted!r}:\n{code}")
-    tensors, _ = read_tensors(file)
+    refuse_pickle(
+        file, f"if you trust where it comes from, convert it once and load {converted!r}:\n{code}", "patch file"
+    )
+    tensors, _ = read_tensors(file, "patch file")
     if set(tensors) != {"patches", "targets"}:
         raise ValueError(f"{file}: expected the tensors 'patches' and 'targets', got {sorted(tensors)}")
     patches, targets = _pixels(tensors["patches"], file), tensors["targets"]

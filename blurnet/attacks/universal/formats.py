@@ -10,11 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blurnet.files import read_tensors, refuse_pickle, replacing, write_atomic
+
 #: Under this name a file says what its patch is: JSON in the metadata of safetensors, in a text chunk of PNG.
 KEY = "blurnet-patch"
-_PICKLE_SUFFIXES = (".pt", ".pth", ".pkl", ".pickle", ".gz", ".bin", ".ckpt", ".npy", ".npz")
-# A zip (torch.save), gzip (a compressed pickle as a rule), and pickle protocols 2 to 5.
-_PICKLE_STARTS = (b"PK\x03\x04", b"\x1f\x8b", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _MOST_PIXELS = 20_000
 
 Content = tuple[Tensor, Tensor, dict[str, Any]]
@@ -25,7 +24,7 @@ def write_safetensors(path: Path, pixels: Tensor, mask: Tensor, info: dict[str, 
     import safetensors.torch
 
     tensors = {"pixels": pixels.cpu().contiguous(), "mask": mask.cpu().contiguous()}
-    path.write_bytes(safetensors.torch.save(tensors, {KEY: json.dumps(info, sort_keys=True, allow_nan=False)}))
+    write_atomic(path, safetensors.torch.save(tensors, {KEY: json.dumps(info, sort_keys=True, allow_nan=False)}))
 
 
 def read_safetensors(path: Path) -> Content:
@@ -34,41 +33,12 @@ def read_safetensors(path: Path) -> Content:
     Raises:
         FileNotFoundError, ValueError: missing, a pickle, damaged, or no patch.
     """
-    tensors, metadata = read_tensors(path)
+    tensors, metadata = read_tensors(
+        path, "patch file", "save the patch as .safetensors where it was made (Patch.save)"
+    )
     if set(tensors) != {"pixels", "mask"} or KEY not in metadata:
         raise ValueError(f"{path}: not a saved patch: expected the tensors pixels and mask, got {sorted(tensors)}")
     return tensors["pixels"], tensors["mask"], _info(metadata[KEY], path)
-
-
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file.
-
-    Raises:
-        FileNotFoundError, ValueError: missing, a pickle, or damaged.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    refuse_pickle(path, "save the patch as .safetensors where it was made (Patch.save)")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in sorted(file.keys())}, file.metadata() or {}
-    except (SafetensorError, ValueError, KeyError) as error:
-        raise ValueError(f"{path}: not a whole safetensors file: {error}") from error
-
-
-def refuse_pickle(path: Path, cure: str) -> None:
-    """Raise ValueError for a pickle, which can run code when it is loaded; the message ends with ``cure``.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: by its suffix or its first bytes it is a pickle or an archive of one.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"no such patch file: {path}")
-    with path.open("rb") as stream:
-        start = stream.read(4)
-    if path.suffix.lower() in _PICKLE_SUFFIXES or start.startswith(_PICKLE_STARTS):
-        raise ValueError(f"{path} looks like a pickle, which can run code when it is loaded, so it is refused; {cure}")
 
 
 def write_png(path: Path, pixels: Tensor, mask: Tensor, info: dict[str, Any]) -> None:
@@ -77,7 +47,8 @@ def write_png(path: Path, pixels: Tensor, mask: Tensor, info: dict[str, Any]) ->
 
     text = PngImagePlugin.PngInfo()
     text.add_text(KEY, json.dumps(info, sort_keys=True, allow_nan=False))
-    Image.fromarray(_bytes(torch.cat([pixels, mask])), "RGBA").save(path, "PNG", pnginfo=text)
+    with replacing(path) as stream:
+        Image.fromarray(_bytes(torch.cat([pixels, mask])), "RGBA").save(stream, "PNG", pnginfo=text)
 
 
 def read_png(path: Path) -> Content:
@@ -89,7 +60,7 @@ def read_png(path: Path) -> Content:
     import numpy as np
     from PIL import Image
 
-    refuse_pickle(path, "save the patch as .safetensors or .png")
+    refuse_pickle(path, "save the patch as .safetensors or .png", "patch file")
     try:
         with Image.open(path, formats=["PNG"]) as image:
             array = np.array(image.convert("RGBA"))
@@ -122,9 +93,10 @@ def write_print(path: Path, pixels: Tensor, mask: Tensor, width_cm: float, dpi: 
         from PIL import Image
 
         resolution = (dots[0] / inches[0], dots[1] / inches[1])
-        Image.fromarray(_bytes(drawn), "RGB").save(path, "PNG", dpi=resolution)
+        with replacing(path) as stream:
+            Image.fromarray(_bytes(drawn), "RGB").save(stream, "PNG", dpi=resolution)
     elif path.suffix.lower() == ".pdf":
-        path.write_bytes(_pdf(_bytes(drawn), inches, dpi))
+        write_atomic(path, _pdf(_bytes(drawn), inches, dpi))
     else:
         raise ValueError(f"export: expected .png or .pdf, got {path.name!r}")
 

@@ -1,18 +1,19 @@
-"""A universal patch judged on images that it was not made from."""
+"""A universal patch put on images that it was not made from."""
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model
-from blurnet.attacks.engine.settings import show
+from blurnet.attacks.base import Attack, Problem, Record
 from blurnet.attacks.universal.adversarial_patch import AdversarialPatch
 from blurnet.attacks.universal.poses import Poses
 from blurnet.checks import check_images, check_labels
-from blurnet.masks import Place, mask_boxes, patch_side
+from blurnet.masks import Area, Place, patch_side
+from blurnet.strict import Positive, Steps
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class HeldOutPatch(Attack):
     """One square patch for all images, trained on others, at a random place of each image.
 
@@ -38,32 +39,33 @@ class HeldOutPatch(Attack):
 
     images: Tensor = field(compare=False)
     labels: Tensor = field(compare=False)
-    area: float = 0.05
+    area: Area = 0.05
     target: int | None = None
-    steps: int = 500
-    lr: float = 0.05
+    steps: Steps = 500
+    lr: Positive = 0.05
     origin: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_images(self.images, name="HeldOutPatch images")
         check_labels(self.labels, n=len(self.images), name="HeldOutPatch labels")
         self._maker()
 
-    def __repr__(self) -> str:
-        return show(self)
-
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, 3, H, W); see the class. The labels are those of the judge: they are not used."""
+    def search(self, problem: Problem) -> Record:
+        """See the class; an image has fallen where the answer, asked once more, is wrong."""
+        images = problem.images
         if images.shape[1:] != self.images.shape[1:]:
             ours, theirs = tuple(self.images.shape[1:]), tuple(images.shape[1:])
             raise ValueError(f"HeldOutPatch images: made on images {ours}, put on images {theirs}")
-        patch = self._maker().train(model, self.images.to(images), self.labels.to(images.device))
-        pasted = images.clone()
-        masks = Place(self.area, "anywhere", self.seed).masks(images)
-        for image, (top, bottom, left, right) in zip(pasted, mask_boxes(masks).tolist(), strict=True):
+        labels = self.labels.to(images.device, torch.int64, copy=True)
+        patch = self._maker().trained(
+            [problem.model], self.images.to(images, copy=True), labels, problem.clean.shape[1]
+        )
+        pasted, boxes = images.clone(), Place(self.area, "anywhere", self.seed).boxes(images)
+        for image, (top, bottom, left, right) in zip(pasted, boxes.tolist(), strict=True):
             image[:, top:bottom, left:right] = patch.pixels
-        return pasted
+        return problem.record(pasted, box=boxes)
 
     def _maker(self) -> AdversarialPatch:
         height, width = self.images.shape[-2:]

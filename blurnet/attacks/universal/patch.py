@@ -13,13 +13,13 @@ from torch import Tensor
 from blurnet.attacks.universal.formats import (
     read_png,
     read_safetensors,
-    refuse_pickle,
     write_png,
     write_print,
     write_safetensors,
 )
 from blurnet.attacks.universal.poses import Pose, Poses, layout, place
 from blurnet.checks import check_images
+from blurnet.files import refuse_pickle
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +111,7 @@ class Patch:
         file = Path(path)
         readers = {".safetensors": read_safetensors, ".png": read_png}
         if file.suffix.lower() not in readers:
-            refuse_pickle(file, "save the patch as .safetensors or .png")
+            refuse_pickle(file, "save the patch as .safetensors or .png", "patch file")
             raise ValueError(f"patch file: expected .safetensors or .png, got {file.name!r}")
         pixels, mask, info = readers[file.suffix.lower()](file)
         if info and set(info) != {"target", "area", "meta"}:

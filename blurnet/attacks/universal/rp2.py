@@ -2,17 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model
+from blurnet.attacks.base import Attack, Model, Problem, Record
+from blurnet.attacks.engine.ascent import Ascent, Look, climb
+from blurnet.attacks.engine.best import Best, Keeper
+from blurnet.attacks.engine.climbers import Descent
 from blurnet.attacks.engine.losses import cross_entropy, margin, non_printability
-from blurnet.attacks.engine.views import Transformation
-from blurnet.checks import check_images, check_labels, check_logits, check_mask
-from blurnet.modes import attacking
+from blurnet.attacks.engine.views import Transformation, moved
+from blurnet.checks import check_mask
+from blurnet.masks import mask_boxes
+from blurnet.strict import Count, NotNegative, Positive, Steps
 
 Norm = Literal["l1", "l2"]
 Loss = Literal["cross-entropy", "margin"]
@@ -62,46 +66,38 @@ class RP2(Attack):
     Source: Eykholt et al. 2018 and evtimovi/robust_physical_perturbations, lisa-cnn-attack.
     """
 
+    universal: ClassVar[bool] = True
+
     target: int | None
     mask: Tensor = field(repr=False, compare=False)
-    steps: int = 300
-    lr: float = 0.1
-    lam: float = 0.02
+    steps: Steps = 300
+    lr: Positive = 0.1
+    lam: NotNegative = 0.02
     norm: Norm = "l2"
     loss: Loss = "cross-entropy"
-    nps: float = 0.0
+    nps: NotNegative = 0.0
     printable: Tensor | None = field(default=None, repr=False, compare=False)
     nps_on: Literal["noise", "color"] = "noise"
     transformations: tuple[Transformation, ...] = ()
     transform: Literal["noise", "image"] = "noise"
-    size: int | None = None
-    restarts: int = 1
+    size: Count | None = None
+    restarts: Count = 1
     keep: Keep = "altered"
-    clip: float = 20.0
+    clip: Positive = 20.0
     seed: int = 0
 
     def __post_init__(self) -> None:
-        side = 1 if self.size is None else self.size
-        positive = {"lr": self.lr, "clip": self.clip, "restarts": self.restarts, "size": side}
-        for name, value in positive.items():
-            if not value > 0:
-                raise ValueError(f"RP2 {name}: expected a positive number, got {value!r}")
-        for name, value in {"steps": self.steps, "lam": self.lam, "nps": self.nps}.items():
-            if not value >= 0:
-                raise ValueError(f"RP2 {name}: expected a number from 0, got {value!r}")
-        _one_of("norm", self.norm, ("l1", "l2"))
-        _one_of("loss", self.loss, ("cross-entropy", "margin"))
-        _one_of("keep", self.keep, ("altered", "reached", "last"))
-        _one_of("nps_on", self.nps_on, ("noise", "color"))
-        _one_of("transform", self.transform, ("noise", "image"))
+        super().__post_init__()
         if self.nps > 0 and self.printable is None:
             raise ValueError("RP2 nps: needs the printable colours (P, 3), see blurnet.data.sources.rp2")
         if self.printable is not None and (self.printable.ndim != 2 or self.printable.shape[1] != 3):
             raise ValueError(f"RP2 printable: expected colours of shape (P, 3), got {tuple(self.printable.shape)}")
 
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, 3, H, W) for ``self.target``."""
-        return self.against(model, images, labels, [self.target]).adversarial[0]
+    def search(self, problem: Problem) -> Record:
+        """See the class; a victim has fallen where the answer, asked once more, is no longer its label."""
+        adversarial = self._against(problem, [self.target]).adversarial[0]
+        mask = self.mask.view(1, 1, *problem.images.shape[-2:]).to(problem.images.device)
+        return problem.record(adversarial, box=mask_boxes(mask).repeat(len(problem), 1))
 
     def against(self, model: Model, images: Tensor, labels: Tensor, targets: Sequence[int | None]) -> RP2Result:
         """All targets side by side in one batched run, each with its own noise and Adam state.
@@ -116,65 +112,71 @@ class RP2(Attack):
 
         Raises:
             ValueError: a target that equals a label or is out of range, or another mask shape.
+            RuntimeError: the model gives no gradient.
         """
-        check_images(images)
-        check_labels(labels, n=len(images))
-        check_mask(self.mask, images[:1], "RP2 mask")
-        with attacking(model):
-            images, labels = images.detach().clone(), labels.to(images.device, torch.int64, copy=True)
-            with torch.no_grad():
-                clean = model(images)
-            check_logits(clean, n=len(images))
-            check_labels(labels, n=len(images), classes=clean.shape[1])
-            _check_targets(targets, labels, clean.shape[1])
-            problem = _Problem(self, model, images, labels, targets, clean.argmax(dim=1))
-            return _best_of([problem.solve(start) for start in range(self.restarts)])
+        with Problem.of(model, images, labels) as problem:
+            result = self._against(problem, targets)
+        return result._replace(adversarial=result.adversarial.to(images.dtype))
+
+    def _against(self, problem: Problem, targets: Sequence[int | None]) -> RP2Result:
+        check_mask(self.mask, problem.images[:1], "RP2 mask")
+        _check_targets(targets, problem.labels, problem.clean.shape[1])
+        return _best_of([_Run(self, problem, targets, start) for start in range(self.restarts)])
 
 
-class _Problem:
-    """One RP2 objective over targets x victims; ``solve`` runs Adam from one start."""
+class _Run(Ascent):
+    """Adam from one start on the objective over targets x victims: a row for each target, none ever leaves."""
 
-    def __init__(
-        self,
-        attack: RP2,
-        model: Model,
-        images: Tensor,
-        labels: Tensor,
-        targets: Sequence[int | None],
-        clean: Tensor,
-    ) -> None:
-        self.attack, self.model, self.images, self.count = attack, model, images, len(targets)
-        self.mask = attack.mask.to(images, copy=True).view(1, 1, *images.shape[-2:])
-        untargeted = torch.tensor([t is None for t in targets], device=images.device)
-        goals = torch.tensor([0 if t is None else t for t in targets], device=images.device)
-        self.goals = torch.where(untargeted[:, None], labels, goals[:, None]).flatten()
+    def __init__(self, attack: RP2, problem: Problem, targets: Sequence[int | None], start: int) -> None:
+        self.attack, self.model, self.images, self.count = attack, problem.model, problem.images, len(targets)
+        size, device = self.images.shape[-2:], self.images.device
+        self.mask = attack.mask.to(self.images, copy=True).view(1, 1, *size)
+        untargeted = torch.tensor([t is None for t in targets], device=device)
+        goals = torch.tensor([0 if t is None else t for t in targets], device=device)
+        self.goals = torch.where(untargeted[:, None], problem.labels, goals[:, None]).flatten()
         # Towards a target the loss falls with its logit, away from a label it falls as the label's logit does.
         self.sign = torch.where(untargeted, -1.0, 1.0)[:, None]
-        self.clean, self.untargeted = clean, untargeted[:, None]
+        self.clean, self.untargeted = problem.clean.argmax(dim=1), untargeted[:, None]
+        self.generator = torch.Generator().manual_seed(attack.seed * 1_000_003 + start)
+        self.history: list[Tensor] = []
+        self.last = torch.empty(0)
+        self.best = self._solve(problem.clean)
 
-    def solve(self, start: int) -> "_Run":
-        """Adam from the start numbered ``start``."""
-        generator = torch.Generator().manual_seed(self.attack.seed * 1_000_003 + start)
-        height, width = self.images.shape[-2:]
-        shape = (3, self.attack.size or height, self.attack.size or width)
-        first = torch.rand(shape, generator=generator).to(self.images)
-        noise = first.expand(self.count, *shape).clone().requires_grad_()
-        adam = torch.optim.Adam([noise], lr=self.attack.lr)
-        history = torch.zeros(self.attack.steps, self.count, device=self.images.device)
-        best = _Best(noise, last=self.attack.keep == "last")
-        for step in range(self.attack.steps):
-            loss, logits = self.objective(noise, generator)
-            (noise.grad,) = torch.autograd.grad(loss.sum(), [noise])
-            best.offer(noise, self.successes(logits), loss.detach())
-            adam.step()
-            with torch.no_grad():
-                noise.clamp_(-self.attack.clip, self.attack.clip)
-            history[step] = loss.detach()
+    def _solve(self, like: Tensor) -> Best:
+        attack, (height, width) = self.attack, self.images.shape[-2:]
+        shape = (3, attack.size or height, attack.size or width)
+        first = torch.rand(shape, generator=self.generator).to(self.images)
+        noise = first.expand(self.count, *shape).clone()
+        keeper = Keeper(noise, like, last=attack.keep == "last")
+        return climb(self, noise, Descent(torch.optim.Adam, attack.lr), attack.steps, keeper)
+
+    def result(self) -> RP2Result:
+        """The run as its caller sees it."""
+        noise = self.best.x
         with torch.no_grad():
-            loss, logits = self.objective(noise, generator)
-            best.offer(noise, self.successes(logits), loss)
-            adversarial = self.apply(self.sticker(best.noise)).view(self.count, -1, *self.images.shape[1:])
-        return _Run(RP2Result(adversarial, best.noise, history, noise.detach()), best.successes, best.loss)
+            adversarial = self.apply(self.sticker(noise)).view(self.count, -1, *self.images.shape[1:])
+        history = torch.zeros(self.attack.steps, self.count, device=noise.device)
+        for step, loss in enumerate(self.history[:-1]):
+            history[step] = loss
+        return RP2Result(adversarial, noise, history, self.last)
+
+    def look(self, variable: Tensor) -> Look:
+        """The loss of each target is descended; its successes count first."""
+        sticker = self.sticker(variable)
+        seen = self.apply(sticker, self.generator)
+        logits = self.model(seen)
+        losses = self.classification(logits).view(self.count, -1)
+        gain = -((self.sign * losses).mean(dim=1) + self.regularisation(sticker))
+        self.history.append(-gain.detach())
+        self.last = variable.detach()
+        return Look(seen, gain, gain, self.successes(logits), variable, None)
+
+    def project(self, variable: Tensor) -> Tensor:
+        """The noise within its bound."""
+        return variable.clamp_(-self.attack.clip, self.attack.clip)
+
+    def keep(self, rows: Tensor, images: Tensor) -> None:
+        """Nobody leaves."""
 
     def successes(self, logits: Tensor) -> Tensor:
         """How many victims each target's noise moves, (T,)."""
@@ -184,13 +186,6 @@ class _Problem:
             reached = answers == self.goals.view(self.count, -1)
             return torch.where(self.untargeted, altered, reached).sum(dim=1)
         return altered.sum(dim=1)
-
-    def objective(self, noise: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The loss of each target, (T,), and the logits it comes from, (T N, classes)."""
-        sticker = self.sticker(noise)
-        logits = self.model(self.apply(sticker, generator))
-        losses = self.classification(logits).view(self.count, -1)
-        return (self.sign * losses).mean(dim=1) + self.regularisation(sticker), logits
 
     def classification(self, logits: Tensor) -> Tensor:
         """The loss of each image towards its goal, (T N,)."""
@@ -204,15 +199,21 @@ class _Problem:
 
     def apply(self, sticker: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Every sticker on every victim, (T N, 3, H, W) in [0, 1]; transformed where a generator is given."""
-        moves = self.attack.transformations if generator is not None else ()
         on_image = self.attack.transform == "image"
         stickers = sticker[:, None].expand(-1, len(self.images), -1, -1, -1)
-        if moves and not on_image:
-            stickers = _transformed(stickers.flatten(0, 1), moves, generator, self.count).view_as(stickers)
-        seen = (self.images + stickers).flatten(0, 1).clamp(0, 1)
-        if moves and on_image:
-            seen = _transformed(seen, moves, generator, self.count).clamp(0, 1)
-        return seen
+        if not on_image:
+            stickers = self.transformed(stickers, generator)
+        seen = (self.images + stickers).clamp(0, 1)
+        if on_image and generator is not None and self.attack.transformations:
+            seen = self.transformed(seen, generator).clamp(0, 1)
+        return seen.flatten(0, 1)
+
+    def transformed(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Transform (T, N, ...) with one draw for each victim, the same for every target, as one alone has."""
+        moves = self.attack.transformations
+        if generator is None or not moves:
+            return x
+        return moved(x.transpose(0, 1), moves, generator).transpose(0, 1)
 
     def regularisation(self, sticker: Tensor) -> Tensor:
         """``lam |M d|_p`` and the non-printability score of each target, (T,)."""
@@ -231,53 +232,17 @@ class _Problem:
         return non_printability(color, printable, self.mask)
 
 
-def _transformed(x: Tensor, moves: Sequence[Transformation], generator: torch.Generator | None, targets: int) -> Tensor:
-    """Transform (T N, ...) with one draw for each victim, the same for every target, as one target alone has."""
-    if generator is None:
-        return x
-    # Targets ride as channels: one random number a victim moves all of them.
-    n = len(x) // targets
-    stacked = x.reshape(targets, n, *x.shape[1:]).transpose(0, 1).flatten(1, 2)
-    for move in moves:
-        stacked = move(stacked, generator)
-    return stacked.view(n, targets, *x.shape[1:]).transpose(0, 1).flatten(0, 1)
-
-
-class _Best:
-    """For each target the noise with most successes so far, the lower loss on a tie; or simply the last."""
-
-    def __init__(self, noise: Tensor, *, last: bool) -> None:
-        self.last = last
-        self.noise = noise.detach().clone()
-        self.successes = torch.full((len(noise),), -1, device=noise.device)
-        self.loss = torch.full((len(noise),), float("inf"), device=noise.device)
-
-    def offer(self, noise: Tensor, successes: Tensor, loss: Tensor) -> None:
-        more = (successes > self.successes) | ((successes == self.successes) & (loss < self.loss))
-        better = torch.ones_like(more) if self.last else more
-        self.noise = torch.where(better[:, None, None, None], noise.detach(), self.noise)
-        self.successes = torch.where(better, successes, self.successes)
-        self.loss = torch.where(better, loss, self.loss)
-
-
-class _Run(NamedTuple):
-    """One start's result, with what its kept noise achieved for each target."""
-
-    result: RP2Result
-    successes: Tensor
-    loss: Tensor
-
-
 def _best_of(runs: list[_Run]) -> RP2Result:
     """For each target the start with most successes, the lower loss on a tie, the earliest when that ties too."""
-    most = torch.stack([run.successes for run in runs])
-    losses = torch.stack([run.loss for run in runs]).where(most == most.amax(dim=0), float("inf"))
-    best = list(enumerate(losses.argmin(dim=0).tolist()))
+    results = [run.result() for run in runs]
+    most = torch.stack([run.best.share for run in runs])
+    values = torch.stack([run.best.value for run in runs]).where(most == most.amax(dim=0), float("-inf"))
+    best = list(enumerate(values.argmax(dim=0).tolist()))
     return RP2Result(
-        torch.stack([runs[b].result.adversarial[t] for t, b in best]),
-        torch.stack([runs[b].result.noise[t] for t, b in best]),
-        torch.stack([runs[b].result.loss[:, t] for t, b in best], dim=1),
-        torch.stack([runs[b].result.last[t] for t, b in best]),
+        torch.stack([results[b].adversarial[t] for t, b in best]),
+        torch.stack([results[b].noise[t] for t, b in best]),
+        torch.stack([results[b].loss[:, t] for t, b in best], dim=1),
+        torch.stack([results[b].last[t] for t, b in best]),
     )
 
 
@@ -291,8 +256,3 @@ def _check_targets(targets: Sequence[int | None], labels: Tensor, classes: int) 
             raise ValueError(f"RP2 target: expected 0 to {classes - 1}, got {target}")
         if bool((labels == target).any()):
             raise ValueError(f"RP2 target: {target} is the true class of some victims; choose another")
-
-
-def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"RP2 {name}: expected one of {list(allowed)}, got {value!r}")

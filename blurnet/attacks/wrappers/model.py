@@ -1,16 +1,16 @@
 """Attacks around attacks: made on another model, in expectation over a random one, with another gradient."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model
+from blurnet.attacks.base import Attack, Model, Problem, Record
+from blurnet.attacks.engine.goal import Goal
 from blurnet.attacks.engine.losses import margin
-from blurnet.attacks.record import Detailed, Record
 from blurnet.bpda import bpda
 from blurnet.modes import attacking
+from blurnet.strict import Count
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,19 @@ class Transfer(Attack):
     name: str = ""
 
     def __post_init__(self) -> None:
-        check_attack(self.attack, "Transfer attack")
+        super().__post_init__()
         _keep_name(self, self.source, "Transfer source")
 
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, 3, H, W); see the class."""
-        adversarial = self.attack(self.source, images, labels)
+    def search(self, problem: Problem) -> Record:
+        """See the class; the model is asked once, and the box is that of the attack inside."""
+        with attacking(self.source):
+            made = self.attack.search(problem.on(self.source))
+        adversarial, goal = made.adversarial.detach(), Goal(problem.labels)
         with torch.no_grad():
-            helps = margin(model(adversarial), labels) < margin(model(images), labels)
-        return torch.where(helps.view(-1, 1, 1, 1), adversarial, images)
+            logits = problem.model(adversarial)
+        helps = margin(logits, problem.labels) < margin(problem.clean, problem.labels)
+        kept = torch.where(helps.view(-1, 1, 1, 1), adversarial, problem.images)
+        return problem.record(kept, goal.altered(logits) & helps, made.box)
 
 
 @dataclass(frozen=True)
@@ -66,19 +70,17 @@ class EOT(Attack):
     """
 
     attack: Attack
-    samples: int = 10
+    samples: Count = 10
     batched: bool = False
 
-    def __post_init__(self) -> None:
-        check_attack(self.attack, "EOT attack")
-        if self.samples < 1:
-            raise ValueError(f"EOT samples: expected from 1, got {self.samples!r}")
+    def search(self, problem: Problem) -> Record:
+        """The record of the attack inside, by the mean logits; each look counts as ``samples`` calls."""
+        if self.samples == 1:
+            return self.attack.search(problem)
+        record = self.attack.search(problem.on(self.seen(problem.model)))
+        return record._replace(calls=(record.calls + 1) * self.samples)  # one for the clean images' mean
 
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, 3, H, W); see the class."""
-        return self.attack(self.seen(model), images, labels)
-
-    def seen(self, model: Model) -> Callable[[Tensor], Tensor]:
+    def seen(self, model: Model) -> Model:
         """The model as the attack sees it."""
         if self.samples == 1:
             return model
@@ -114,57 +116,45 @@ class BPDA(Attack):
     name: str = ""
 
     def __post_init__(self) -> None:
-        check_attack(self.attack, "BPDA attack")
+        super().__post_init__()
         _keep_name(self, self.surrogate, "BPDA surrogate")
 
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, 3, H, W); see the class."""
+    def search(self, problem: Problem) -> Record:
+        """The record of the attack inside."""
 
         def seen(x: Tensor) -> Tensor:
             with torch.no_grad():
-                value = model(x)
+                value = problem.model(x)
             return bpda(value, self.surrogate(x)) if torch.is_grad_enabled() else value
 
         with attacking(self.surrogate):
-            return self.attack(seen, images, labels)
+            return self.attack.search(problem.on(seen, problem.clean))
 
 
 @dataclass(frozen=True)
 class MadeOn(Attack):
-    """An attack whose every look goes to another model; whoever calls judges what comes back.
+    """An attack whose every look goes to another model; whoever calls asks the model what comes of it.
 
     Args:
-        attack: one that keeps a record.
+        attack: what is run.
         view: the model it looks at: another gradient of the same values, or another net.
+        same: whether it has the model's values, so that the clean images need not be shown to it.
     """
 
     attack: Attack
     view: Model = field(repr=False, compare=False)
-
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, 3, H, W) for the view."""
-        return self.attack(self.view, images, labels)
+    same: bool = True
 
     @property
     def stage_names(self) -> tuple[str, ...]:
         """Those of the attack inside."""
-        return self.attack.stage_names if isinstance(self.attack, Detailed) else (type(self.attack).__name__,)
+        return self.attack.stage_names
 
-    def detailed(self, model: Model, images: Tensor, labels: Tensor) -> Record:
+    def search(self, problem: Problem) -> Record:
         """The record of the attack inside; its calls are those of the view."""
-        if not isinstance(self.attack, Detailed):
-            raise TypeError(f"MadeOn: {type(self.attack).__name__} keeps no record")
-        return self.attack.detailed(self.view, images, labels)
-
-
-def check_attack(attack: object, what: str) -> None:
-    """Require an attack.
-
-    Raises:
-        TypeError: something else; the message begins with ``what``.
-    """
-    if not isinstance(attack, Attack):
-        raise TypeError(f"{what}: expected an attack, got {type(attack).__name__}")
+        with attacking(self.view):
+            record = self.attack.search(problem.on(self.view, problem.clean if self.same else None))
+        return record if self.same else record._replace(calls=record.calls + 1)
 
 
 def _keep_name(wrapper: Transfer | BPDA, model: object, what: str) -> None:

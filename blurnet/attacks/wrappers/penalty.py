@@ -1,18 +1,17 @@
-"""The defender's own regulariser in the attacker's objective: noise that the defense has no reason to suspect."""
+"""The defender's own regulariser in the attacker's objective: noise that the defense takes for nothing unusual."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model
-from blurnet.attacks.engine.ascent import PenaltyTerm
-from blurnet.attacks.engine.settings import replace_inside, show
+from blurnet.attacks.base import Attack, Problem, Record
+from blurnet.attacks.engine.settings import replace_inside
+from blurnet.attacks.patch.masked import PenaltyTerm
+from blurnet.filters import scaled_gradient, total_variation, windows_over
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True)
 class WithPenalty(Attack):
     """A masked attack that maximises its objective less ``weight`` times a penalty of the picture.
 
@@ -36,14 +35,17 @@ class WithPenalty(Attack):
     weight: float = 1.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._inside()
 
-    def __repr__(self) -> str:
-        return show(self)
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """Those of the attack inside."""
+        return self.attack.stage_names
 
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, 3, H, W); see the class."""
-        return self._inside().run(model, images, labels)
+    def search(self, problem: Problem) -> Record:
+        """The record of the attack inside."""
+        return self._inside().search(problem)
 
     def _inside(self) -> Attack:
         return replace_inside(self.attack, penalty=self.penalty, weight=self.weight)
@@ -65,9 +67,7 @@ class MapVariation:
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """Pictures (N, 3, H, W) to (N,)."""
-        maps = self.features(pictures)
-        across, down = maps.diff(dim=-1).abs().sum((-2, -1)), maps.diff(dim=-2).abs().sum((-2, -1))
-        return (across + down).mean(dim=1)
+        return total_variation(self.features(pictures), (-1, -2)).mean(dim=1)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class BlockGradient:
     Raises:
         ValueError: an overlap that is not below the block, or a block that does not fit the picture.
 
-    Source: Naseer et al. 2019, Eq. 5-8, whose windows this formula states once more; no part of a defense is used.
+    Source: Naseer et al. 2019, Eq. 5-8; the formula is that of :mod:`blurnet.filters`, no part of a defense is used.
     """
 
     block: int | None = None
@@ -102,25 +102,5 @@ class BlockGradient:
 
     def means(self, pictures: Tensor) -> Tensor:
         """The mean scaled gradient of each window, (N, 1, rows, columns)."""
-        side = min(pictures.shape[-2:])
-        block = min(15, max(side // 5, 2)) if self.block is None else self.block
-        overlap = block // 3 if self.overlap is None else self.overlap
-        if not 0 <= overlap < block <= side:
-            shape = tuple(pictures.shape)
-            raise ValueError(f"BlockGradient: block {block} with overlap {overlap} does not fit pictures {shape}")
-        gradient = _scaled_gradient(pictures.mean(dim=1, keepdim=True))
-        stride = block - overlap
-        bottom, right = (-(length - block) % stride for length in pictures.shape[-2:])
-        return F.avg_pool2d(F.pad(gradient, (0, right, 0, bottom), mode="reflect"), block, stride)
-
-
-def _scaled_gradient(gray: Tensor) -> Tensor:
-    """Gradient magnitude of gray pictures (N, 1, H, W), scaled to [0, 1] each; 0 for a flat one."""
-    across = F.pad(gray.diff(dim=-1), (0, 1, 0, 0), mode="replicate")
-    down = F.pad(gray.diff(dim=-2), (0, 0, 0, 1), mode="replicate")
-    square = across.square() + down.square()
-    # The square root has an infinite slope at 0: flat pixels take gradient 0.
-    magnitude = torch.where(square > 0, torch.where(square > 0, square, 1.0).sqrt(), 0.0)
-    low, high = magnitude.amin(dim=(-2, -1), keepdim=True), magnitude.amax(dim=(-2, -1), keepdim=True)
-    flat = high - low <= 8 * torch.finfo(magnitude.dtype).eps
-    return torch.where(flat, 0.0, (magnitude - low) / torch.where(flat, 1.0, high - low))
+        windows = windows_over(pictures.shape, self.block, self.overlap, what="BlockGradient")
+        return windows.means(scaled_gradient(pictures.mean(dim=1, keepdim=True)))

@@ -6,13 +6,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model, prepared
+from blurnet.attacks.base import STANDING, WRONG, Attack, Problem, Record
+from blurnet.attacks.engine.goal import Goal
 from blurnet.attacks.engine.losses import margin
-from blurnet.attacks.engine.search import clearly_fooled
-from blurnet.attacks.engine.settings import inside
-from blurnet.attacks.record import STANDING, WRONG, Detailed, Record
-from blurnet.attacks.wrappers.model import check_attack
-from blurnet.masks import Place, mask_boxes, masks_of
 
 
 @dataclass(frozen=True)
@@ -36,11 +32,13 @@ class WorstOf(Attack):
     stop: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "attacks", tuple(self.attacks))
         if not self.attacks:
             raise ValueError("WorstOf attacks: none given")
         for attack in self.attacks:
-            check_attack(attack, "WorstOf attacks")
+            if not isinstance(attack, Attack):
+                raise TypeError(f"WorstOf attacks: expected an attack, got {type(attack).__name__}")
 
     @property
     def stage_names(self) -> tuple[str, ...]:
@@ -49,38 +47,27 @@ class WorstOf(Attack):
         before = [names[:i].count(name) for i, name in enumerate(names)]
         return tuple(f"{name} {n + 1}" if n else name for name, n in zip(names, before, strict=True))
 
-    def run(self, model: Model, images: Tensor, labels: Tensor) -> Tensor:
-        """Adversarial images (N, 3, H, W); see the class."""
-        return self._record(model, images, labels).adversarial
-
-    def detailed(self, model: Model, images: Tensor, labels: Tensor) -> Record:
-        """Attack a batch as a call does, and report each image's first successful attack, cost and place.
-
-        An attack that keeps no record of its own is charged its average number of calls an image, rounded up.
-        """
-        with prepared(model, images, labels) as (x, y):
-            return self._record(model, x, y)
-
-    def _record(self, model: Model, images: Tensor, labels: Tensor) -> Record:
-        found, least = images.clone(), images.new_full((len(images),), float("inf"))
-        stage, calls = torch.full_like(labels, STANDING), torch.ones_like(labels)
-        box = torch.full_like(labels, -1)[:, None].repeat(1, 4)
-        with torch.no_grad():
-            stage[model(images).argmax(dim=1) != labels] = WRONG
+    def search(self, problem: Problem) -> Record:
+        """See the class; the stage is the first attack that broke the image, each one's result at one more pass."""
+        images, labels, clean = problem.images, problem.labels, problem.clean
+        found, least = images.clone(), clean.new_full((len(images),), float("inf"))
+        stage, calls = torch.where(problem.wrong, WRONG, STANDING), torch.zeros_like(labels)
+        box = problem.no_box()
         for number, attack in enumerate(self.attacks):
             index = (stage == STANDING).nonzero().squeeze(1) if self.stop else torch.arange(len(labels)).to(labels)
             if not len(index):
                 break
-            x, y = images[index], labels[index]
-            record = _attacked(for_images(attack, index, len(images)), model, x, y)
+            record = for_images(attack, index, len(images)).search(problem.at(index))
+            adversarial, goal = record.adversarial.detach(), Goal(labels[index])
             with torch.no_grad():
-                logits = model(record.adversarial)
+                logits = problem.model(adversarial)
             calls[index] += record.calls + 1
-            lower = margin(logits, y) < least[index]
+            left = margin(logits, goal.labels)
+            lower = left < least[index]
             better = index[lower]
-            found[better], box[better] = record.adversarial[lower], record.box[lower]
-            least[better] = margin(logits, y)[lower]
-            broken = clearly_fooled(logits, y) & (stage[index] == STANDING)
+            found[better], box[better] = adversarial[lower], record.box[lower]
+            least[better] = left[lower].to(least)
+            broken = goal.clearly_reached(logits) & (stage[index] == STANDING)
             stage[index[broken]] = number
         return Record(found, stage, calls, box)
 
@@ -102,24 +89,6 @@ def for_images(attack: Attack, index: Tensor, count: int) -> Attack:
     if isinstance(mask, Tensor) and mask.ndim == 4 and len(mask) == count > 1:
         return replace(attack, mask=mask[index.to(mask.device)])  # type: ignore[type-var]
     return attack
-
-
-def _attacked(attack: Attack, model: Model, images: Tensor, labels: Tensor) -> Record:
-    """The attack's own record, or what can be said from outside."""
-    if isinstance(attack, Detailed):
-        return attack.detailed(model, images, labels)
-    shown = 0
-
-    def counted(x: Tensor) -> Tensor:
-        nonlocal shown
-        shown += len(x)
-        return model(x)
-
-    adversarial = attack(counted, images, labels)
-    box, mask = torch.full_like(labels, -1)[:, None].repeat(1, 4), inside(attack, "mask")
-    if isinstance(mask, Tensor | Place):
-        box = mask_boxes(masks_of(mask, images))
-    return Record(adversarial, torch.zeros_like(labels), torch.full_like(labels, -(-shown // len(images))), box)
 
 
 def _name(attack: Attack) -> str:

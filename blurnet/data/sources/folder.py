@@ -1,46 +1,85 @@
 """Any images: one subfolder a class (ImageNet's layout), or one folder and a labels CSV."""
 
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from blurnet.checks import check_folder
-from blurnet.data.images import SPLITS, Fit, ImageFiles
-from blurnet.data.tables import check_files, read_table
+from blurnet.checks import check_folder, one_of
+from blurnet.data.images import SPLITS, Fit, ImageFiles, Items
+from blurnet.data.sources._tables import check_files, read_table
+from blurnet.data.sources.base import Source
 from blurnet.data.tracks import split_by_track
+from blurnet.strict import Count
 
 Part = Literal["train", "val", "test", "all"]
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm"})
 
 
-class FolderImages(ImageFiles):
+@dataclass(eq=False)
+class Photos(Source):
+    """Images of any kind and size, listed when a split is loaded and read when they are asked for.
+
+    Args:
+        fit: "crop" (shorter side to image_size / 0.875, then the centre; photos) or "stretch" (signs).
+        split_seed: which split, where the files do not say it.
+        in_memory: decode each split once; otherwise files are read batch by batch (see ``num_workers``).
+    """
+
+    image_size: Count = field(default=224, kw_only=True)
+    fit: Fit = field(default="crop", kw_only=True)
+    root: str | Path
+    split_seed: int = field(default=0, kw_only=True)
+    in_memory: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.classes  # a folder without images is found now
+
+    def load(self, split: Part) -> Items:
+        """List one split, or decode it into memory.
+
+        Raises:
+            ValueError: another split than train, val, test, or "all" of them; else as the class.
+        """
+        one_of(split, Part, "split")
+        files = self.files(split)
+        return files.load() if self.in_memory else files
+
+    @abstractmethod
+    def files(self, split: Part) -> ImageFiles:
+        """The files of one split."""
+
+
+@dataclass(eq=False)
+class FolderImages(Photos):
     """``root/<split>/<class>/*`` where ``root/train`` exists, else ``root/<class>/*`` split by file.
 
-    Files are read when asked for; ``load()`` puts them into memory. Classes are the sorted subfolder names. With
-    ``train/`` and ``val/`` but no ``test/`` (ImageNet), test is val. Without them, each class is split 70 / 10 / 20 %
-    by a hash of (seed, file): only right where no two files are near-duplicates.
+    Classes are the sorted subfolder names. With ``train/`` and ``val/`` but no ``test/`` (ImageNet), test is val.
+    Without them, each class is split 70 / 10 / 20 % by a hash of (split_seed, file): only right where no two files are
+    near-duplicates.
 
     Args:
         root: the folder.
-        split: "train", "val", "test", or "all" of them.
-        image_size: side in pixels.
-        fit: "crop" (shorter side to image_size / 0.875, then the centre) or "stretch".
-        seed: which split by file.
 
     Raises:
         FileNotFoundError, NotADirectoryError: a folder is missing.
         ValueError: no images, a class folder without images, or splits with different classes.
     """
 
-    def __init__(
-        self, root: str | Path, split: Part = "train", image_size: int = 224, fit: Fit = "crop", seed: int = 0
-    ) -> None:
-        _check_part(split)
-        base = check_folder(root, "image folder")
-        classes = folder_classes(base)
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the subfolders, sorted."""
+        return folder_classes(check_folder(self.root, "image folder"))
+
+    def files(self, split: Part) -> ImageFiles:
+        """The files of one split."""
+        base = check_folder(self.root, "image folder")
         paths: list[Path] = []
         labels: list[int] = []
         for folder in _parts(base, split):
-            for label, name in enumerate(classes):
+            for label, name in enumerate(self.classes):
                 found = sorted(p for p in (folder / name).rglob("*") if p.suffix.lower() in SUFFIXES)
                 if not found:
                     raise ValueError(f"{folder / name}: no images ({', '.join(sorted(SUFFIXES))})")
@@ -48,9 +87,9 @@ class FolderImages(ImageFiles):
                 labels += [label] * len(found)
         if split != "all" and not (base / "train").is_dir():
             names = [path.relative_to(base).as_posix() for path in paths]
-            kept = split_by_track(names, labels, seed=seed)[split]
+            kept = split_by_track(names, labels, seed=self.split_seed)[split]
             paths, labels = [paths[i] for i in kept], [labels[i] for i in kept]
-        super().__init__(paths, labels, classes, image_size, fit)
+        return ImageFiles(paths, labels, self.classes, self.image_size, self.fit)
 
 
 def folder_classes(root: Path) -> tuple[str, ...]:
@@ -81,61 +120,65 @@ def _parts(root: Path, split: Part) -> list[Path]:
     return [root / split]
 
 
-class CsvImages(ImageFiles):
-    """Images listed in a CSV file with a header; files are read when asked for.
+@dataclass(eq=False)
+class CsvImages(Photos):
+    """Images listed in a CSV file with a header.
 
-    Labels are class numbers from 0, or names, which are then numbered in sorted order.
+    Labels are class numbers from 0, or names, which are then numbered in sorted order. File names are relative to
+    ``root``, or to its ``images/`` where the first is found there.
 
     Args:
-        root: the folder file names are relative to, unless the first is found in its ``images/`` subfolder.
+        root: folder of the table and the images.
         csv: the table, relative to ``root``.
         image_column: column of the file names.
         label_column: column of the labels.
-        split: "train", "val", "test", or "all" of them.
-        track_column: rows with the same value stay in one split (None: each row is on its own).
+        track_column: rows with the same value stay in one split and are one group (None: each row is on its own).
         num_classes: number of classes, where the labels are numbers and the largest may be absent.
-        image_size: side in pixels.
-        fit: "crop" (shorter side to image_size / 0.875, then the centre) or "stretch".
-        seed: which split.
+        whole: every split is the whole table (to evaluate a net that was trained elsewhere).
 
     Raises:
         FileNotFoundError, NotADirectoryError: the folder, the table or an image is missing.
         ValueError: a column is missing, the table is empty, or a label is out of range.
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        csv: str = "labels.csv",
-        image_column: str = "file",
-        label_column: str = "label",
-        split: Part = "train",
-        track_column: str | None = None,
-        num_classes: int | None = None,
-        image_size: int = 224,
-        fit: Fit = "crop",
-        seed: int = 0,
-    ) -> None:
-        _check_part(split)
-        base = check_folder(root, "images with a CSV")
-        columns = [image_column, label_column, *([track_column] if track_column else [])]
-        rows = read_table(base / csv, columns)
-        folder = base / "images" if (base / "images" / rows[0][image_column]).is_file() else base
-        paths = [folder / row[image_column] for row in rows]
-        classes, labels = _numbered([row[label_column] for row in rows], num_classes, base / csv)
-        check_files(paths, base / csv)
+    csv: str = "labels.csv"
+    image_column: str = "file"
+    label_column: str = "label"
+    track_column: str | None = None
+    num_classes: int | None = None
+    whole: bool = False
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names, or numbers as text, in output order."""
+        return self._numbered(self._rows())[0]
+
+    def files(self, split: Part) -> ImageFiles:
+        """The files of one split."""
+        table, rows = self._table(), self._rows()
+        folder = table.parent / "images"
+        if not (folder / rows[0][self.image_column]).is_file():
+            folder = Path(self.root)
+        paths = [folder / row[self.image_column] for row in rows]
+        labels = self._numbered(rows)[1]
+        check_files(paths, table)
+        tracks = [row[self.track_column or self.image_column] for row in rows]
         kept = list(range(len(rows)))
-        if split != "all":
-            tracks = [row[track_column or image_column] for row in rows]
-            kept = split_by_track(tracks, labels, seed=seed)[split]
-        super().__init__([paths[i] for i in kept], [labels[i] for i in kept], classes, image_size, fit)
+        if split != "all" and not self.whole:
+            kept = split_by_track(tracks, labels, seed=self.split_seed)[split]
+        groups = [tracks[i] for i in kept] if self.track_column else None
+        chosen = [paths[i] for i in kept], [labels[i] for i in kept]
+        return ImageFiles(*chosen, self.classes, self.image_size, self.fit, groups=groups)
 
+    def _table(self) -> Path:
+        return check_folder(self.root, "images with a CSV") / self.csv
 
-def csv_classes(root: Path, csv: str, label_column: str, num_classes: int | None) -> tuple[str, ...]:
-    """Class names of a labels table, in output order; raises as :class:`CsvImages` does."""
-    table = check_folder(root, "images with a CSV") / csv
-    rows = read_table(table, [label_column])
-    return _numbered([row[label_column] for row in rows], num_classes, table)[0]
+    def _rows(self) -> list[dict[str, str]]:
+        columns = [self.image_column, self.label_column, *filter(None, [self.track_column])]
+        return read_table(self._table(), columns)
+
+    def _numbered(self, rows: list[dict[str, str]]) -> tuple[tuple[str, ...], list[int]]:
+        return _numbered([row[self.label_column] for row in rows], self.num_classes, self._table())
 
 
 def _numbered(values: list[str], num_classes: int | None, table: Path) -> tuple[tuple[str, ...], list[int]]:
@@ -150,8 +193,3 @@ def _numbered(values: list[str], num_classes: int | None, table: Path) -> tuple[
         raise ValueError(f"{table}: {len(classes)} class names {list(classes)[:5]}..., but num_classes={num_classes}")
     index = {name: i for i, name in enumerate(classes)}
     return classes, [index[value] for value in values]
-
-
-def _check_part(split: str) -> None:
-    if split not in (*SPLITS, "all"):
-        raise ValueError(f"split must be one of {(*SPLITS, 'all')}, got {split!r}")

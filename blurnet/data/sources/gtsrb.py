@@ -7,63 +7,73 @@ from typing import Literal
 
 from torchvision.datasets import GTSRB
 
-from blurnet.checks import check_folder
-from blurnet.data.images import Box, ImageFiles, ImageTensors, Split, check_split
+from blurnet.checks import check_folder, one_of
+from blurnet.data.images import SPLITS, Box, ImageFiles, ImageTensors, Split
 from blurnet.data.labels import GTSRB_CLASSES
-from blurnet.data.tables import check_files, read_table
+from blurnet.data.sources._tables import check_files, read_table
+from blurnet.data.sources.base import Source
 from blurnet.data.tracks import split_by_track
 
 COLUMNS = ("Filename", "Roi.X1", "Roi.Y1", "Roi.X2", "Roi.Y2")
 TestSet = Literal["official", "tracks"]
 
 
-class Gtsrb(ImageTensors):
+@dataclass(eq=False)
+class Gtsrb(Source):
     """43 classes, decoded once into memory.
 
     Layouts: the full one, ``root/Final_Training/Images/000XX/GT-000XX.csv`` (39,209 images; ``root/GTSRB/...`` is
     fine too), and torchvision's, ``root/gtsrb/GTSRB/Training/...`` (26,640 images). A track is the 30 frames of
-    one sign that share the file-name prefix ``TTTTT_``; train and val never share one.
+    one sign that share the file-name prefix ``TTTTT_``; train and val never share one. The official test set names no
+    tracks: there each image is its own.
 
     Args:
-        root: the folder.
-        split: "train", "val" or "test".
-        image_size: side in pixels.
-        seed: which split by track.
+        root: folder with ``Final_Training/`` or torchvision's ``gtsrb/``.
+        split_seed: which split by track.
         test: "official" reads the official test set (train and val share the training set 90 / 10);
             "tracks" ignores it and takes 70 / 10 / 20 % of the training tracks.
         roi: cut to the annotated region of interest (full layout only); otherwise the whole image.
         download: let torchvision fetch its layout into ``root`` (never without asking).
-
-    Raises:
-        FileNotFoundError, NotADirectoryError: a folder, table or image is missing.
-        ValueError: a column is missing, a class is unknown, ``roi`` with torchvision's layout, or a corrupt image.
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: Split = "train",
-        image_size: int = 32,
-        seed: int = 0,
-        test: TestSet = "official",
-        roi: bool = False,
-        download: bool = False,
-    ) -> None:
-        check_split(split)
-        if test not in ("official", "tracks"):
-            raise ValueError(f'test must be "official" or "tracks", got {test!r}')
-        if download:
-            GTSRB(root, split="train", download=True)
-            GTSRB(root, split="test", download=True)
-        signs = _read(check_folder(root, "GTSRB"), split, test, seed)
-        check_files([s.path for s in signs], Path(root))
-        if roi and any(s.box is None for s in signs):
-            raise ValueError(f"{root}: torchvision's layout is read without regions of interest; use roi=False")
-        boxes = [s.box for s in signs if s.box is not None] if roi else None
-        files = ImageFiles([s.path for s in signs], [s.label for s in signs], GTSRB_CLASSES, image_size, boxes=boxes)
-        loaded = files.load()
-        super().__init__(loaded.images, loaded.labels, GTSRB_CLASSES)
-        self.tracks = tuple(s.track for s in signs)
+    root: str | Path
+    split_seed: int = 0
+    test: TestSet = "official"
+    roi: bool = False
+    download: bool = False
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The 43 names in the order of their ids."""
+        return GTSRB_CLASSES
+
+    def prepare_data(self) -> None:
+        """Download, if asked to."""
+        if self.download:
+            GTSRB(self.root, split="train", download=True)
+            GTSRB(self.root, split="test", download=True)
+
+    def load(self, split: Split) -> ImageTensors:
+        """Decode one split; its groups are the tracks.
+
+        Raises:
+            FileNotFoundError, NotADirectoryError: a folder, table or image is missing.
+            ValueError: a column is missing, a class is unknown, ``roi`` with torchvision's layout, or a corrupt image.
+        """
+        one_of(split, SPLITS, "split")
+        signs = _read(check_folder(self.root, "GTSRB"), split, self.test, self.split_seed)
+        check_files([s.path for s in signs], Path(self.root))
+        if self.roi and any(s.box is None for s in signs):
+            raise ValueError(f"{self.root}: torchvision's layout is read without regions of interest; use roi=False")
+        files = ImageFiles(
+            [s.path for s in signs],
+            [s.label for s in signs],
+            GTSRB_CLASSES,
+            self.image_size,
+            boxes=[s.box for s in signs if s.box is not None] if self.roi else None,
+            groups=[s.track for s in signs],
+        )
+        return files.load()
 
 
 @dataclass(frozen=True)

@@ -3,57 +3,64 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from blurnet.checks import check_folder
-from blurnet.data.images import Box, ImageFiles, ImageTensors, Split, check_split
-from blurnet.data.labels import LISA_CLASSES, label_names
-from blurnet.data.tables import check_files, read_table
+from blurnet.checks import check_folder, one_of
+from blurnet.data.images import SPLITS, Box, ImageFiles, ImageTensors, Split
+from blurnet.data.labels import LISA_CLASSES, Outputs, label_names
+from blurnet.data.sources._tables import check_files, read_table
+from blurnet.data.sources.base import Source
 from blurnet.data.tracks import split_by_track
-
-Outputs = Literal[17, 18]
 
 CROP_COLUMNS = ("file", "class", "track")
 
 
-class LisaCrops(ImageTensors):
+@dataclass(eq=False)
+class Lisa(Source):
+    """The 17 classes from either layout, split by track: 70 / 10 / 20 % of each class's tracks.
+
+    Args:
+        outputs: 18 for labels counted from 1 (stop = 14, the RP2 authors' net), 17 for labels from 0.
+        split_seed: which split by track.
+    """
+
+    root: str | Path
+    outputs: Outputs = 18
+    split_seed: int = 0
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in output order, see :func:`label_names`."""
+        return label_names(self.outputs)
+
+
+@dataclass(eq=False)
+class LisaCrops(Lisa):
     """Crops of the 17 classes: ``root/crops/*`` and ``root/annotations.csv`` (file, class, track, ...).
 
     Decoded once into memory, gray repeated to RGB, resized to squares by antialiased bilinear interpolation.
 
     Args:
-        root: the folder.
-        split: "train", "val" or "test"; 70 / 10 / 20 % of each class's tracks.
-        outputs: 18 for labels counted from 1 (stop = 14, the RP2 authors' net), 17 for labels from 0.
-        image_size: side in pixels.
-        seed: which split by track.
-
-    Raises:
-        FileNotFoundError, NotADirectoryError: the folder, the table or an image is missing.
-        ValueError: a column is missing, a class is unknown, or an image is corrupt.
+        root: folder with ``crops/`` and ``annotations.csv``.
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: Split = "train",
-        outputs: Outputs = 18,
-        image_size: int = 32,
-        seed: int = 0,
-    ) -> None:
-        check_split(split)
-        names = label_names(outputs)
-        folder = check_folder(root, "LISA crops")
+    def load(self, split: Split) -> ImageTensors:
+        """Decode one split; its groups are the tracks.
+
+        Raises:
+            FileNotFoundError, NotADirectoryError: the folder, the table or an image is missing.
+            ValueError: a column is missing, a class is unknown, or an image is corrupt.
+        """
+        one_of(split, SPLITS, "split")
+        folder = check_folder(self.root, "LISA crops")
         table = folder / "annotations.csv"
         rows = read_table(table, CROP_COLUMNS)
         _check_classes([row["class"] for row in rows], table)
         paths = [folder / "crops" / row["file"] for row in rows]
         check_files(paths, table)
-        kept = split_by_track([r["track"] for r in rows], [r["class"] for r in rows], seed=seed)[split]
-        files = ImageFiles([paths[i] for i in kept], [names.index(rows[i]["class"]) for i in kept], names, image_size)
-        loaded = files.load()
-        super().__init__(loaded.images, loaded.labels, names)
-        self.tracks = tuple(rows[i]["track"] for i in kept)
+        kept = split_by_track([r["track"] for r in rows], [r["class"] for r in rows], seed=self.split_seed)[split]
+        labels = [self.classes.index(rows[i]["class"]) for i in kept]
+        tracks = [rows[i]["track"] for i in kept]
+        return ImageFiles([paths[i] for i in kept], labels, self.classes, self.image_size, groups=tracks).load()
 
 
 def _check_classes(found: Sequence[str], table: Path) -> None:
@@ -74,7 +81,8 @@ FLAGS_COLUMN = "Occluded,On another road"  # one field, such as "0,0"
 FRAME_COLUMNS = (*BOX_COLUMNS, FLAGS_COLUMN, "Origin file", "Origin track")
 
 
-class LisaFrames(ImageTensors):
+@dataclass(eq=False)
+class LisaFrames(Lisa):
     """The official distribution: frames cut to their annotation boxes, the 17 classes only.
 
     Reads ``root/allAnnotations.csv`` (file names relative to ``root``) or, without it, every
@@ -82,49 +90,40 @@ class LisaFrames(ImageTensors):
     (folder, "Origin file", "Origin track"); the split of a track is that of :class:`LisaCrops`.
 
     Args:
-        root: the unpacked folder.
-        split: "train", "val" or "test"; 70 / 10 / 20 % of each class's tracks.
-        outputs: 18 for labels counted from 1 (stop = 14, the RP2 authors' net), 17 for labels from 0.
-        image_size: side in pixels.
-        seed: which split by track.
+        root: folder with ``allAnnotations.csv``, or above the tables of each video.
         occluded: keep signs marked as occluded.
         other_road: keep signs marked as standing on another road.
-
-    Raises:
-        FileNotFoundError, NotADirectoryError: the folder, the tables or a frame is missing.
-        ValueError: this is the LISA Traffic Light data set, a column is missing, a value is malformed, none of the
-            17 classes occurs, or a frame is corrupt.
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        split: Split = "train",
-        outputs: Outputs = 18,
-        image_size: int = 32,
-        seed: int = 0,
-        occluded: bool = True,
-        other_road: bool = True,
-    ) -> None:
-        check_split(split)
-        names = label_names(outputs)
-        folder = check_folder(root, "LISA")
+    occluded: bool = True
+    other_road: bool = True
+
+    def load(self, split: Split) -> ImageTensors:
+        """Cut one split out of the frames; its groups are the tracks.
+
+        Raises:
+            FileNotFoundError, NotADirectoryError: the folder, the tables or a frame is missing.
+            ValueError: this is the LISA Traffic Light data set, a column is missing, a value is malformed, none of the
+                17 classes occurs, or a frame is corrupt.
+        """
+        one_of(split, SPLITS, "split")
+        folder = check_folder(self.root, "LISA")
         signs = _annotations(folder)
         check_files([sign.path for sign in signs], folder)
-        rows = split_by_track([s.track for s in signs], [s.name for s in signs], seed=seed)[split]
-        kept = [
-            s for s in (signs[i] for i in rows) if (occluded or not s.occluded) and (other_road or not s.other_road)
-        ]
+        rows = split_by_track([s.track for s in signs], [s.name for s in signs], seed=self.split_seed)[split]
+        kept = [signs[i] for i in rows if self._keeps(signs[i])]
         files = ImageFiles(
             [s.path for s in kept],
-            [names.index(s.name) for s in kept],
-            names,
-            image_size,
+            [self.classes.index(s.name) for s in kept],
+            self.classes,
+            self.image_size,
             boxes=[s.box for s in kept],
+            groups=[s.track for s in kept],
         )
-        loaded = files.load()
-        super().__init__(loaded.images, loaded.labels, names)
-        self.tracks = tuple(s.track for s in kept)
+        return files.load()
+
+    def _keeps(self, sign: "_Sign") -> bool:
+        return (self.occluded or not sign.occluded) and (self.other_road or not sign.other_road)
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from blurnet.checks import check_folder
+from blurnet.checks import check_folder, one_of
 from blurnet.data.images import read_image
 from blurnet.data.labels import LISA_CLASSES, label_names
-from blurnet.data.sources.tf_checkpoint import read_tf_checkpoint
+from blurnet.data.sources._tf_checkpoint import read_tf_checkpoint
+from blurnet.files import read_safetensors
 
 MaskName = Literal["stickers", "octagon"]
 RunName = Literal["stickers", "poster"]
@@ -72,9 +71,7 @@ def rp2_mask(root: str | Path, name: MaskName = "stickers", threshold: float = 0
     Raises:
         FileNotFoundError, ValueError: unknown name, missing or corrupt file, or no pixel above the threshold.
     """
-    if name not in MASKS:
-        raise ValueError(f"unknown mask {name!r}; there is {', '.join(MASKS)}")
-    path = rp2_folder(root) / "masks" / MASKS[name]
+    path = rp2_folder(root) / "masks" / MASKS[one_of(name, MASKS, "mask")]
     mask = (read_image(path).float() / 255 > threshold).any(0).float()[None, None]
     if not bool(mask.any()):
         raise ValueError(f"{path}: no pixel is above {threshold}")
@@ -119,12 +116,11 @@ def published_noise(root: str | Path, run: RunName = "stickers") -> Tensor:
     Raises:
         FileNotFoundError, ValueError: unknown run, or its file is missing, truncated or altered.
     """
-    if run not in RUNS:
-        raise ValueError(f"unknown run {run!r}; there is {', '.join(RUNS)}")
+    one_of(run, RUNS, "run")
     folder = rp2_folder(root)
     converted = folder / "published_noise.safetensors"
     if converted.is_file():
-        return _named(_load(converted), f"noise_{run}", converted)
+        return _named(read_safetensors(converted), f"noise_{run}", converted)
     index = _checkpoint(folder, run)
     return _named(read_tf_checkpoint(index), "noise", index).permute(2, 0, 1).contiguous()
 
@@ -138,7 +134,7 @@ def authors_weights(root: str | Path) -> dict[str, Tensor]:
     folder = rp2_folder(root)
     converted = folder / "lisa_cnn.safetensors"
     if converted.is_file():
-        return _load(converted)
+        return read_safetensors(converted)
     return lisa_cnn_from_keras(read_tf_checkpoint(_checkpoint(folder, "stickers")))
 
 
@@ -185,13 +181,6 @@ def _named(tensors: dict[str, Tensor], name: str, path: Path) -> Tensor:
     if name not in tensors:
         raise ValueError(f"{path}: no tensor {name!r}; there is {sorted(tensors)}")
     return tensors[name]
-
-
-def _load(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: truncated or damaged safetensors file: {error}") from error
 
 
 def _lines(path: Path) -> list[str]:

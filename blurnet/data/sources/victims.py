@@ -1,4 +1,4 @@
-"""The images an attack is judged on: signs of one class, with the masks a sticker may cover."""
+"""The images that shared noise is made for: signs of one class, with the masks a sticker may cover."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from blurnet.data.images import side
 from blurnet.data.labels import label_names
 from blurnet.data.sources.rp2 import MASKS, STOP, rp2_folder, rp2_mask, victim_images
 from blurnet.data.synthetic.dataset import SyntheticSigns
@@ -31,21 +32,25 @@ class Victims:
     name: str
 
 
-def load_victims(text: str, n: int = 40) -> Victims:
+def load_victims(text: str, n: int = 40, image_size: int | tuple[int, int] = 32) -> Victims:
     """Victims from their command-line name.
 
     Args:
         text: ``"rp2:ROOT"``, the 40 stop signs of RP2 (a clone of the authors' repository or its converted folder);
             or ``"synthetic"``, rendered stop signs from the test stream. Both use the authors' 18 outputs.
         n: how many synthetic victims.
+        image_size: side in pixels, or (H, W) with both alike, such as a net's ``image_size``; RP2's have 32.
 
     Raises:
-        ValueError: unknown name, or a folder missing or superfluous; others as the readers do.
+        ValueError: unknown name, a folder missing or superfluous, or a size that there is not; others as the readers
+            do.
     """
     name, _, root = text.partition(":")
     if name == "synthetic" and not root:
-        return _synthetic(n)
+        return _synthetic(n, side(image_size))
     if name == "rp2" and root:
+        if side(image_size) != 32:
+            raise ValueError(f"victims {text!r} are 32x32 pixels, the model takes {image_size}; there is synthetic")
         return _rp2(root)
     raise ValueError(f"unknown victims {text!r}; there is synthetic and rp2:ROOT")
 
@@ -57,13 +62,13 @@ def _rp2(root: str | Path) -> Victims:
     return Victims(images, torch.full((len(images),), STOP), masks, label_names(18), "rp2")
 
 
-def _synthetic(n: int) -> Victims:
+def _synthetic(n: int, size: int) -> Victims:
     if n < 1:
         raise ValueError(f"n must be at least 1, got {n}")
     classes = label_names(18)
     period = len(classes) - 1  # item i shows class i mod 17
-    signs = SyntheticSigns("test", size=period * n)
+    signs = SyntheticSigns("test", size=period * n, image_size=size)
     items = signs.__getitems__([STOP - 1 + period * i for i in range(n)])
     images = torch.stack([image for image, _ in items])
     labels = torch.tensor([label for _, label in items])
-    return Victims(images, labels, {"stickers": rp2_stickers(32), "octagon": octagon(32)}, classes, "synthetic")
+    return Victims(images, labels, {"stickers": rp2_stickers(size), "octagon": octagon(size)}, classes, "synthetic")

@@ -1,19 +1,18 @@
 """The embedded default data: synthetic US traffic signs, each item a pure function of (seed, split, index)."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from blurnet.data.labels import LISA_CLASSES, label_names
+from blurnet.checks import one_of
+from blurnet.data.images import SPLITS, Split
+from blurnet.data.labels import LISA_CLASSES, Outputs, label_names
 from blurnet.data.synthetic.draws import keys
 from blurnet.data.synthetic.scene import render
 
-Split = Literal["train", "val", "test"]
-_SPLITS: tuple[str, ...] = ("train", "val", "test")
 # Small enough that a batch's working set stays near the cache.
 _CHUNK = 64
 
@@ -43,10 +42,9 @@ class SyntheticSigns(Dataset[tuple[Tensor, int]]):
         size: int | None = None,
         seed: int = 0,
         image_size: int = 32,
-        outputs: Literal[17, 18] = 18,
+        outputs: Outputs = 18,
     ) -> None:
-        if split not in _SPLITS:
-            raise ValueError(f"split must be one of {', '.join(_SPLITS)}, got {split!r}")
+        one_of(split, Split, "split")
         size = (8500 if split == "train" else 1700) if size is None else size
         for name, value in (("size", size), ("seed", seed), ("image_size", image_size)):
             if not isinstance(value, int) or isinstance(value, bool):
@@ -68,7 +66,7 @@ class SyntheticSigns(Dataset[tuple[Tensor, int]]):
             raise IndexError(f"index {outside[0]} is outside a data set of {self.size} items")
         index = torch.tensor([i % self.size for i in items])
         classes = index % len(LISA_CLASSES)
-        images, masks = render(keys(self.seed, _SPLITS.index(self.split), index), classes, self.image_size)
+        images, masks = render(keys(self.seed, SPLITS.index(self.split), index), classes, self.image_size)
         return images, classes + self._first, masks
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:

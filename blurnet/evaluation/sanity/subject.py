@@ -8,14 +8,13 @@ from torch import Tensor
 
 from blurnet.attacks.ball.pgd import PGD
 from blurnet.attacks.ball.square import Square
-from blurnet.attacks.base import Attack, Model
+from blurnet.attacks.base import Attack, Model, Problem
 from blurnet.attacks.engine.losses import margin, objective
 from blurnet.attacks.patch.pgd import PatchPGD
 from blurnet.attacks.patch.random_search import PatchRandomSearch
 from blurnet.attacks.wrappers.model import EOT, Transfer
 from blurnet.balls import Ball
 from blurnet.bpda import bpda
-from blurnet.checks import check_images, check_labels, check_logits
 from blurnet.masks import Place, masks_of
 
 #: At most so many images are looked at.
@@ -67,19 +66,13 @@ class Subject:
         """
         if steps < 4:
             raise ValueError(f"sanity steps: expected at least 4, got {steps!r}")
-        check_images(images)
-        check_labels(labels, n=len(images))
-        # Copies: tensors made in inference mode cannot be saved for a backward pass.
-        x, y = images.detach().clone(), labels.to(images.device, torch.int64, copy=True)
-        with torch.no_grad():
-            logits = model(x)
-        check_logits(logits, n=len(x))
-        check_labels(y, n=len(x), classes=logits.shape[1])
-        correct = (logits.argmax(dim=1) == y).nonzero().squeeze(1)[:IMAGES]
-        if not len(correct):
-            raise ValueError(f"sanity: the model answers none of the {len(x)} images correctly")
-        where = None if mask is None else masks_of(mask, x, "sanity mask")[correct]
-        return cls(model, x[correct], y[correct], where, ball, steps, seed, source)
+        with Problem.of(model, images, labels) as problem:
+            correct = (~problem.wrong).nonzero().squeeze(1)[:IMAGES]
+            if not len(correct):
+                raise ValueError(f"sanity: the model answers none of the {len(problem)} images correctly")
+            x, y = problem.images, problem.labels
+            where = None if mask is None else masks_of(mask, x, "sanity mask")[correct]
+            return cls(model, x[correct], y[correct], where, ball, steps, seed, source)
 
     @property
     def n(self) -> int:

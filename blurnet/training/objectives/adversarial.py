@@ -7,7 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blurnet.modes import attacking
+from blurnet.modes import resting
+from blurnet.strict import Fraction, NotNegative, Positive, Steps
 from blurnet.training.objectives.base import Objective, pairing
 from blurnet.training.objectives.inner import AttackedView, Target, Value, ascend, target_classes, uniform_start
 
@@ -23,13 +24,8 @@ class Mixture(Objective):
         pairing: weight of adversarial logit pairing; needs no clean weight.
     """
 
-    clean: float = 0.0
-    pairing: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_share("clean")
-        self.check_not_negative("pairing")
+    clean: Fraction = 0.0
+    pairing: NotNegative = 0.0
 
     @abstractmethod
     def adversarial(self, net: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
@@ -61,12 +57,8 @@ class FGSMTraining(Mixture):
     Source: Goodfellow et al. 2015, section 6.
     """
 
-    clean: float = 0.5
-    radius: float = 8 / 255
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_not_negative("radius")
+    clean: Fraction = 0.5
+    radius: NotNegative = 8 / 255
 
     def adversarial(self, net: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         """See :meth:`Mixture.adversarial`."""
@@ -93,17 +85,11 @@ class PGDTraining(Mixture):
     Source: Madry et al. 2018; Xie et al. 2019 and their code; Kannan et al. 2018.
     """
 
-    radius: float = 8 / 255
-    steps: int = 7
-    step_size: float = 2 / 255
+    radius: NotNegative = 8 / 255
+    steps: Steps = 7
+    step_size: Positive = 2 / 255
     target: Target | None = None
-    clean_start: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_not_negative("radius", "steps")
-        self.check_positive("step_size")
-        self.check_share("clean_start")
+    clean_start: Fraction = 0.0
 
     def adversarial(self, net: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         """See :meth:`Mixture.adversarial`."""
@@ -119,7 +105,7 @@ class FastTraining(Mixture):
     """Fast adversarial training: one step of more than the radius from a random start, projected.
 
     It can overfit to its own single step from one epoch to the next, after which a few steps of PGD break every
-    image. The guard (:class:`~blurnet.training.guard.OverfittingGuard`) watches for that.
+    image. The guard (:class:`~blurnet.training.callbacks.OverfittingGuard`) watches for that.
 
     Args:
         radius: of the L-infinity ball, in pixel units.
@@ -129,17 +115,9 @@ class FastTraining(Mixture):
     Source: Wong et al. 2020, Algorithm 3 and their code; unlike there, batch statistics rest during the attack.
     """
 
-    radius: float = 8 / 255
-    step_size: float | None = None
-    guard: float | None = 0.2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_not_negative("radius")
-        if self.step_size is not None:
-            self.check_positive("step_size")
-        if self.guard is not None:
-            self.check_share("guard")
+    radius: NotNegative = 8 / 255
+    step_size: Positive | None = None
+    guard: Fraction | None = 0.2
 
     def adversarial(self, net: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         """See :meth:`Mixture.adversarial`."""
@@ -164,15 +142,10 @@ class TRADES(Objective):
     Source: Zhang et al. 2019, Algorithm 1 and their code.
     """
 
-    beta: float = 6.0
-    radius: float = 8 / 255
-    steps: int = 10
-    step_size: float = 2 / 255
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_not_negative("beta", "radius", "steps")
-        self.check_positive("step_size")
+    beta: NotNegative = 6.0
+    radius: NotNegative = 8 / 255
+    steps: Steps = 10
+    step_size: Positive = 2 / 255
 
     def loss(self, net: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """See :meth:`Objective.loss`."""
@@ -185,7 +158,7 @@ class TRADES(Objective):
     def adversarial(self, net: nn.Module, images: Tensor, generator: torch.Generator) -> Tensor:
         """Images in the balls that diverge most from their clean answers, (N, 3, H, W), detached."""
         view = AttackedView(net)
-        with attacking(view), torch.no_grad():
+        with resting(view):
             clean = view(images)
         noise = torch.empty_like(images).normal_(0, 0.001, generator=generator)
         start = torch.clamp(images + noise.clamp_(-self.radius, self.radius), 0, 1)

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from blurnet.strict import Fraction, NotNegative, check_fields
+
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(ABC):
@@ -21,14 +23,14 @@ class Objective(ABC):
             attacks climb the plain one.
 
     Raises:
-        ValueError: a setting out of range.
+        ValueError, TypeError: a setting out of range or of another type (names it).
     """
 
     log_name: ClassVar[str] = "objective"  #: what the loss is called in the logs
-    label_smoothing: float = 0.0
+    label_smoothing: Fraction = 0.0
 
     def __post_init__(self) -> None:
-        self.check_share("label_smoothing")
+        check_fields(self)
 
     @abstractmethod
     def loss(self, net: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -47,28 +49,6 @@ class Objective(ABC):
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean cross entropy of logits (N, classes) to labels (N,), labels smoothed."""
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-
-    def check_share(self, *names: str) -> None:
-        """Require settings in [0, 1]; ValueError says which is not."""
-        for name in names:
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{self._name}: {name}: expected a share in [0, 1], got {getattr(self, name)!r}")
-
-    def check_positive(self, *names: str) -> None:
-        """Require finite settings above 0; ValueError says which is not."""
-        for name in names:
-            if not 0 < getattr(self, name) < float("inf"):
-                raise ValueError(f"{self._name}: {name}: expected a positive number, got {getattr(self, name)!r}")
-
-    def check_not_negative(self, *names: str) -> None:
-        """Require finite settings from 0; ValueError says which is not."""
-        for name in names:
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{self._name}: {name}: expected a number from 0, got {getattr(self, name)!r}")
-
-    @property
-    def _name(self) -> str:
-        return type(self).__name__
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,11 +76,7 @@ class CleanLogitPairing(Objective):
     Source: Kannan et al. 2018, section 3.2.
     """
 
-    weight: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_not_negative("weight")
+    weight: NotNegative = 0.1
 
     def loss(self, net: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """See :meth:`Objective.loss`."""

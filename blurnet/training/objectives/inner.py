@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from blurnet.attacks.engine.targets import choose_targets
-from blurnet.modes import attacking
+from blurnet.modes import attacking, resting
 from blurnet.transforms.base import adaptive
 
 #: Logits (N, classes) to what the attacker climbs, a scalar that is a sum over images.
@@ -92,7 +92,7 @@ def target_classes(rule: Target, net: nn.Module, images: Tensor, labels: Tensor,
     "random" is drawn anew at each call, every wrong class alike; the other rules look at the clean logits.
     """
     view = AttackedView(net)
-    with attacking(view), torch.no_grad():
+    with resting(view):
         logits = view(images)
     if rule == "random":
         shift = torch.randint(1, logits.shape[1], labels.shape, generator=generator, device=labels.device)

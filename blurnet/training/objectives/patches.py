@@ -10,6 +10,7 @@ from blurnet.attacks.engine.views import Brightness, Resize, Rotation, Transform
 from blurnet.attacks.patch.location import BestLocation
 from blurnet.attacks.patch.pgd import PatchPGD
 from blurnet.masks import Place, Where
+from blurnet.strict import Fraction, NotNegative
 from blurnet.training.objectives.adversarial import Mixture
 from blurnet.training.objectives.inner import AttackedView, Target
 
@@ -81,14 +82,12 @@ class PatchTraining(Mixture):
     steps: int = 10
     step_size: float = 0.1
     samples: int = 1
-    rotation: float = 0.0
-    resize: float = 0.0
-    brightness: float = 0.0
+    rotation: NotNegative = 0.0
+    resize: Fraction = 0.0
+    brightness: Fraction = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check_not_negative("rotation")
-        self.check_share("resize", "brightness")
         self._attack(0)  # bad settings raise here, not in the first batch
 
     def adversarial(self, net: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,15 +1,16 @@
 """Objectives by name: what ``model.objective`` of a recipe may say."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
+from blurnet.checks import one_of
 from blurnet.strict import check_arguments
 from blurnet.training.objectives.adversarial import TRADES, FastTraining, FGSMTraining, PGDTraining
 from blurnet.training.objectives.base import CleanLogitPairing, Natural, Objective
 from blurnet.training.objectives.patches import OcclusionTraining, PatchTraining
+from blurnet.zoo.spec import Plain
 
 #: Each name with its class, and with the arguments in which it differs from the class's own defaults.
-OBJECTIVES: dict[str, tuple[type[Objective], dict[str, Any]]] = {
+OBJECTIVES: dict[str, tuple[type[Objective], dict[str, Plain]]] = {
     "natural": (Natural, {}),
     "fgsm": (FGSMTraining, {}),
     "pgd": (PGDTraining, {}),
@@ -33,7 +34,7 @@ class ObjectiveSpec:
     """
 
     name: str = "natural"
-    args: dict[str, Any] = field(default_factory=dict)
+    args: dict[str, Plain] = field(default_factory=dict)
 
 
 def make_objective(spec: ObjectiveSpec, label_smoothing: float = 0.0) -> Objective:
@@ -43,8 +44,6 @@ def make_objective(spec: ObjectiveSpec, label_smoothing: float = 0.0) -> Objecti
         ValueError: unknown name or argument (lists what exists), or a value out of range.
         TypeError: an argument of the wrong type.
     """
-    if spec.name not in OBJECTIVES:
-        raise ValueError(f"unknown objective {spec.name!r}; there are: {', '.join(sorted(OBJECTIVES))}")
-    kind, preset = OBJECTIVES[spec.name]
+    kind, preset = OBJECTIVES[one_of(spec.name, OBJECTIVES, "objective")]
     args = check_arguments(kind, preset | spec.args, f"objective {spec.name!r}: args", given=["label_smoothing"])
     return kind(label_smoothing=label_smoothing, **args)

@@ -8,13 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from blurnet.settings import takes
 from blurnet.transforms._blocks import fill_each, prepare
 from blurnet.transforms._opencv import bytes_of, opencv
 from blurnet.transforms.base import Transform
-from blurnet.transforms.jpeg.model import Rounding, Subsampling, check_jpeg, jpeg_model
+from blurnet.transforms.jpeg.model import JPEGModelSettings, JPEGSettings, Subsampling, check_channels, jpeg_model
 
 
-def jpeg(x: Tensor, quality: int = 75, subsampling: Subsampling = "4:2:0") -> Tensor:
+@takes(JPEGSettings)
+def jpeg(x: Tensor, settings: JPEGSettings) -> Tensor:
     """Round to 8 bits, compress and decompress with Pillow (libjpeg-turbo), image by image on the CPU.
 
     The numbers are those of ``Image.save(file, "JPEG", quality=quality)``, bit for bit. It has no gradient:
@@ -22,8 +24,7 @@ def jpeg(x: Tensor, quality: int = 75, subsampling: Subsampling = "4:2:0") -> Te
 
     Args:
         x: images (N, C, H, W) in [0, 1] with C 1 or 3, at most 65,500 pixels a side.
-        quality: 1 (smallest file) to 100; LGS's paper tries 10 to 80 and compares at 30.
-        subsampling: of the colours, "4:2:0" (Pillow's default) or "4:4:4".
+        settings: the fields of :class:`~blurnet.transforms.jpeg.model.JPEGSettings`, as arguments of their own.
 
     Returns:
         Images (N, C, H, W): multiples of 1 / 255 in [0, 1], on the device and of the dtype of ``x``.
@@ -33,12 +34,11 @@ def jpeg(x: Tensor, quality: int = 75, subsampling: Subsampling = "4:2:0") -> Te
 
     Source: Dziugaite et al. 2016; Das et al. 2018; Naseer et al. 2019, Table 1 (JPEG, Pillow).
     """
-    check_jpeg(quality, subsampling)
     images = prepare(x.detach(), values=False).cpu()
-    _check_channels(x)
+    check_channels(x)
 
     def code(image: Tensor, out: Tensor) -> None:
-        torch.div(_coded(_pixels(image), quality, subsampling), 255, out=out)
+        torch.div(_coded(_pixels(image), settings.quality, settings.subsampling), 255, out=out)
 
     coded = fill_each(code, images, 2**17)
     return coded.to(x.device).to(x.dtype)
@@ -48,31 +48,24 @@ class JPEG(Transform):
     """:func:`jpeg` as a module; its surrogate is :func:`blurnet.transforms.jpeg.model.jpeg_model`.
 
     Args:
-        quality: 1 to 100.
-        subsampling: "4:2:0" or "4:4:4".
-        rounding: of the surrogate's coefficients, "straight-through" or "cubic".
+        settings: the fields of :class:`~blurnet.transforms.jpeg.model.JPEGModelSettings`, as arguments of their own;
+            ``rounding`` is the surrogate's.
     """
 
     differentiable = False
 
-    def __init__(
-        self, quality: int = 75, subsampling: Subsampling = "4:2:0", rounding: Rounding = "straight-through"
-    ) -> None:
+    @takes(JPEGModelSettings)
+    def __init__(self, settings: JPEGModelSettings) -> None:
         super().__init__()
-        check_jpeg(quality, subsampling, rounding)
-        self.quality, self.subsampling, self.rounding = quality, subsampling, rounding
+        self.settings = settings
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) in [0, 1] to the same."""
-        return jpeg(x, self.quality, self.subsampling)
+        return jpeg(x, self.settings)
 
     def surrogate(self, x: Tensor) -> Tensor:
         """The differentiable model."""
-        return jpeg_model(x, self.quality, self.subsampling, self.rounding)
-
-    def extra_repr(self) -> str:
-        """The arguments, for ``print(net)``."""
-        return f"quality={self.quality}, subsampling={self.subsampling!r}, rounding={self.rounding!r}"
+        return jpeg_model(x, self.settings)
 
 
 def _pixels(image: Tensor) -> Tensor:
@@ -117,8 +110,3 @@ def _by_pillow(values: Tensor, quality: int, subsampling: Subsampling) -> Tensor
     picture.save(file, "JPEG", quality=quality, subsampling=0 if subsampling == "4:4:4" else 2)
     with Image.open(file) as decoded:
         return torch.from_numpy(np.array(decoded)).view_as(values).movedim(-1, 0)
-
-
-def _check_channels(x: Tensor) -> None:
-    if x.shape[1] not in (1, 3):
-        raise ValueError(f"jpeg: expected 1 or 3 channels, got {tuple(x.shape)}")

@@ -1,18 +1,20 @@
 """A differentiable model of a JPEG codec: colours, subsampling, cosines and quantisation as libjpeg has them."""
 
-import math
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from blurnet.bpda import bpda
+from blurnet.settings import Settings, takes
+from blurnet.spectra import dct_basis
+from blurnet.strict import between
 from blurnet.transforms._blocks import prepare
 from blurnet.transforms._color import rgb_of_ycbcr, ycbcr
 
 Subsampling = Literal["4:2:0", "4:4:4"]
-Rounding = Literal["straight-through", "cubic"]
 
 # Recommendation ITU-T T.81, tables K.1 (luminance) and K.2 (chrominance), row by row.
 _LIGHT = (
@@ -27,19 +29,40 @@ _COLOUR = (
 )
 
 
-def jpeg_model(
-    x: Tensor, quality: int = 75, subsampling: Subsampling = "4:2:0", rounding: Rounding = "straight-through"
-) -> Tensor:
-    """What a JPEG codec does to images, without the file, and with a gradient.
+@dataclass(frozen=True)
+class JPEGSettings(Settings):
+    """Of :func:`blurnet.transforms.jpeg.jpeg.jpeg`.
 
     Args:
-        x: images (N, C, H, W) in [0, 1] with C 1 or 3, any size.
-        quality: 1 to 100, scales the standard tables as libjpeg does.
-        subsampling: "4:2:0" or "4:4:4".
+        quality: 1 (smallest file) to 100, scales the standard tables; LGS's paper tries 10 to 80 and compares at 30.
+        subsampling: of the colours, "4:2:0" (Pillow's default) or "4:4:4".
+    """
+
+    quality: Annotated[int, between(1, 100)] = 75
+    subsampling: Subsampling = "4:2:0"
+
+
+@dataclass(frozen=True)
+class JPEGModelSettings(JPEGSettings, owner="JPEG"):
+    """Of :func:`jpeg_model`: those of :class:`JPEGSettings` and one more.
+
+    Args:
         rounding: "straight-through" rounds wherever the codec does, with the identity's gradient: the numbers are the
             codec's but for rounding in its integer arithmetic. "cubic" rounds the quantised coefficients only, to
             ``round(c) + (c - round(c))^3``, whose gradient vanishes where a small change of a coefficient changes
             nothing, as in most of the high frequencies.
+    """
+
+    rounding: Literal["straight-through", "cubic"] = "straight-through"
+
+
+@takes(JPEGModelSettings)
+def jpeg_model(x: Tensor, settings: JPEGModelSettings) -> Tensor:
+    """What a JPEG codec does to images, without the file, and with a gradient.
+
+    Args:
+        x: images (N, C, H, W) in [0, 1] with C 1 or 3, any size.
+        settings: the fields of :class:`JPEGModelSettings`, as arguments of their own.
 
     Returns:
         Images (N, C, H, W) in [0, 1].
@@ -49,22 +72,16 @@ def jpeg_model(
 
     Source: Shin & Song 2017, "JPEG-resistant Adversarial Images" (cubic rounding); ITU-T T.81; libjpeg.
     """
-    check_jpeg(quality, subsampling, rounding)
     images = prepare(x)
+    check_channels(x)
+    with torch.autocast(x.device.type, enabled=False):  # products of 8-bit values need more than half precision
+        return _modelled(images, settings.quality, settings.subsampling == "4:2:0", settings.rounding).to(x.dtype)
+
+
+def check_channels(x: Tensor) -> None:
+    """Require one or three channels, as the codec does; ValueError."""
     if x.shape[1] not in (1, 3):
         raise ValueError(f"jpeg: expected 1 or 3 channels, got {tuple(x.shape)}")
-    with torch.autocast(x.device.type, enabled=False):  # products of 8-bit values need more than half precision
-        return _modelled(images, quality, subsampling == "4:2:0", rounding).to(x.dtype)
-
-
-def check_jpeg(quality: int, subsampling: str, rounding: str = "cubic") -> None:
-    """Require a quality from 1 to 100 and known names; ValueError shows what came."""
-    if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
-        raise ValueError(f"jpeg quality: expected an integer from 1 to 100, got {quality!r}")
-    if subsampling not in get_args(Subsampling):
-        raise ValueError(f"jpeg subsampling: expected one of {list(get_args(Subsampling))}, got {subsampling!r}")
-    if rounding not in get_args(Rounding):
-        raise ValueError(f"jpeg rounding: expected one of {list(get_args(Rounding))}, got {rounding!r}")
 
 
 def quantization_table(table: tuple[int, ...], quality: int) -> Tensor:
@@ -98,7 +115,7 @@ def _coded(planes: Tensor, table: Tensor, rounding: str, offset: int = 0) -> Ten
     extended = _extended(planes, -(-height // 8) * 8, -(-width // 8) * 8) + (offset - 128)
     rows, columns = extended.shape[-2] // 8, extended.shape[-1] // 8
     blocks = extended.reshape(*planes.shape[:2], rows, 8, columns, 8).transpose(-2, -3)
-    basis = _cosines(planes)
+    basis = dct_basis(8, 8, planes).mT.contiguous()
     steps = basis @ blocks @ basis.mT / table
     rounded = bpda(steps.detach().round(), steps) if rounding == "straight-through" else _cubic(steps)
     values = basis.mT @ (rounded * table) @ basis
@@ -109,14 +126,6 @@ def _coded(planes: Tensor, table: Tensor, rounding: str, offset: int = 0) -> Ten
 def _extended(planes: Tensor, height: int, width: int) -> Tensor:
     """The last row and column repeated up to a size."""
     return F.pad(planes, (0, width - planes.shape[-1], 0, height - planes.shape[-2]), mode="replicate")
-
-
-def _cosines(like: Tensor) -> Tensor:
-    """The orthonormal cosine transform of 8 values, (8, 8), frequency by place."""
-    place = torch.arange(8, dtype=torch.float64)
-    basis = torch.cos(math.pi / 8 * (place[None] + 0.5) * place[:, None]) / 2
-    basis[0] /= math.sqrt(2)
-    return basis.to(like)
 
 
 def _round(values: Tensor, rounding: str) -> Tensor:

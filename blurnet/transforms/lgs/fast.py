@@ -5,15 +5,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blurnet.checks import check_images
-from blurnet.filters import depthwise, gaussian
-from blurnet.transforms._stencils import GAIN, derivatives
-from blurnet.transforms.lgs.settings import Settings, Windows
+from blurnet.filters import GAIN, Windows, depthwise, derivatives, gaussian
+from blurnet.transforms.lgs.settings import LGSSettings
 
 #: Pixels a chunk: on a CPU its maps stay in the cache that the cores share, on a GPU they stay small beside the batch.
 CPU_CHUNK, GPU_CHUNK = 2**20, 2**25
 
 
-def lgs_fast(x: Tensor, settings: Settings, windows: Windows) -> Tensor:
+def lgs_fast(x: Tensor, settings: LGSSettings, windows: Windows) -> Tensor:
     """The values of :func:`blurnet.transforms.lgs.lgs.lgs` with its hard gate; records no gradient.
 
     Besides the result it takes memory for three maps of a chunk's images, whatever the batch.
@@ -31,7 +30,7 @@ def lgs_fast(x: Tensor, settings: Settings, windows: Windows) -> Tensor:
     return out
 
 
-def _smooth(x: Tensor, out: Tensor, settings: Settings, windows: Windows, magnitude: Tensor, other: Tensor) -> None:
+def _smooth(x: Tensor, out: Tensor, settings: LGSSettings, windows: Windows, magnitude: Tensor, other: Tensor) -> None:
     """One chunk, in place in ``out``; the last two are scratch maps of the padded size.
 
     The scaled gradient (g - low) / span is never written: its window means and its product with the smoothing are
@@ -67,7 +66,7 @@ def low_passed(x: Tensor, size: int) -> Tensor:
 
 
 def _magnitude_into(
-    x: Tensor, settings: Settings, windows: Windows, magnitude: Tensor, other: Tensor, scratch: Tensor | None
+    x: Tensor, settings: LGSSettings, windows: Windows, magnitude: Tensor, other: Tensor, scratch: Tensor | None
 ) -> float:
     """Write the gradient's size, padded by reflection; returns its unit: the largest slope of one pixel step.
 

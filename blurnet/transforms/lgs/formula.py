@@ -4,18 +4,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blurnet.transforms._stencils import GAIN, derivatives
+from blurnet.filters import Windows, scaled_gradient
 from blurnet.transforms.lgs.fast import low_passed
-from blurnet.transforms.lgs.settings import Settings, Windows
+from blurnet.transforms.lgs.settings import LGSSettings
 
 
-def lgs_formula(x: Tensor, settings: Settings, windows: Windows) -> Tensor:
+def lgs_formula(x: Tensor, settings: LGSSettings, windows: Windows) -> Tensor:
     """The values of :func:`~blurnet.transforms.lgs.lgs.lgs` to rounding, by Eq. 5-8 in turn, with gradient."""
     # Gates are counts and comparisons: half precision would flip them.
     with torch.autocast(x.device.type, enabled=False):
         images = x.to(torch.promote_types(x.dtype, torch.float32))
         source = images.mean(dim=1, keepdim=True) if settings.maps == "gray" else images
-        gradient = _scaled(_magnitude(*derivatives(source, settings.stencil)), GAIN[settings.stencil])
+        gradient = scaled_gradient(source, settings.stencil)
         dense = _gate(gradient, settings, windows)
         u = (settings.smoothing * gradient * dense).clamp(0, 1)
         if settings.low_pass:
@@ -23,27 +23,9 @@ def lgs_formula(x: Tensor, settings: Settings, windows: Windows) -> Tensor:
         return (images - images * u).to(x.dtype)
 
 
-def _magnitude(across: Tensor, down: Tensor) -> Tensor:
-    """Eq. 5; flat pixels take gradient 0, where the square root's slope is infinite."""
-    square = across.square() + down.square()
-    return torch.where(square > 0, torch.where(square > 0, square, 1.0).sqrt(), 0.0)
-
-
-def _scaled(magnitude: Tensor, gain: float) -> Tensor:
-    """Eq. 6, image by image; 0 for an image whose gradients differ by rounding errors only."""
-    low, high = magnitude.amin(dim=(1, 2, 3), keepdim=True), magnitude.amax(dim=(1, 2, 3), keepdim=True)
-    flat = high - low <= 8 * torch.finfo(magnitude.dtype).eps * gain
-    return torch.where(flat, 0.0, (magnitude - low) / torch.where(flat, 1.0, high - low))
-
-
-def _gate(gradient: Tensor, settings: Settings, windows: Windows) -> Tensor:
+def _gate(gradient: Tensor, settings: LGSSettings, windows: Windows) -> Tensor:
     """Eq. 8: 1 at the pixels under a window whose mean exceeds the threshold, else 0; (N, 1, H, W)."""
-    height, width = windows.height, windows.width
-    bottom, right = (max(0, covered - size) for covered, size in zip(windows.covered, (height, width), strict=True))
-    padded = F.pad(gradient, (0, right, 0, bottom), mode="reflect") if bottom or right else gradient
-    mean = F.avg_pool2d(padded, windows.block, windows.stride).mean(dim=1, keepdim=True)
-    mean = mean[..., : windows.rows, : windows.columns]
-    excess = mean - settings.threshold
+    excess = windows.means(gradient) - settings.threshold
     if settings.gate == "soft":
         # 1 - prod(1 - sigmoid(z)) over the windows at a pixel: that any of them is dense.
         return 1 - torch.exp(-_spread(F.softplus(excess / settings.temperature), windows))

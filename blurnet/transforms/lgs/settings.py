@@ -1,98 +1,78 @@
-"""The settings of local gradients smoothing, checked once, and the windows they lay over an image."""
+"""The settings of local gradients smoothing."""
 
-import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from blurnet.checks import check_odd
-from blurnet.transforms._stencils import Stencil
-
-Maps = Literal["gray", "channel"]
-Padding = Literal["reflect", "none"]
-Gate = Literal["hard", "soft"]
+from blurnet.filters import Stencil, Windows, windows_over
+from blurnet.settings import Settings
+from blurnet.strict import Count, NotNegative, Odd, Steps
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Arguments of :func:`blurnet.transforms.lgs.lgs.lgs`, described there.
+class LGSSettings(Settings):
+    """Of :func:`blurnet.transforms.lgs.lgs.lgs`.
+
+    Args:
+        smoothing: the paper's lambda, 0 (identity) and up; the paper tries 1.5 to 2.3. May be a tensor to learn.
+        block: side of the windows in pixels, at most the image's shorter side. None: the paper's 15, and on images
+            whose shorter side is below 75 pixels a fifth of that side (6 at 32 x 32), at least 2.
+        overlap: pixels that neighbouring windows share, below ``block``. None: a third of the block, as 5 of 15.
+        threshold: mean of the scaled gradient above which a window is kept, the paper's gamma. May be a tensor.
+        temperature: of the gate ``sigmoid((mean - threshold) / temperature)``. The hard gate takes its gradient from
+            it straight through, averaged over the windows at a pixel; 0 gives the gate none, which is exact except
+            at the threshold.
+        maps: gradients of the mean over channels ("gray"), or of each channel, which then darkens by its own; scaled
+            and averaged in the windows over all channels of an image ("channel").
+        stencil: "forward" difference, the last one repeated; "central" as numpy.gradient; "sobel" as scipy.
+        padding: "reflect" continues the gradient at the right and the lower border until the windows reach it. With
+            "none" (the published code) the strip that whole windows leave, 4 pixels at 299, is not protected.
+        gate: "hard" as published, or "soft": smooth everywhere, the probability that any window at a pixel is kept,
+            which becomes the hard gate as the temperature goes to 0.
+        low_pass: size in pixels, odd, of a Gaussian that the kept regions pass before they are darkened, as the
+            paper's section 6 suggests; 0 for none.
 
     Raises:
-        ValueError: a value out of its range; the message names it.
+        TypeError, ValueError: a value that is not allowed; the message names it.
     """
 
-    smoothing: float | Tensor
-    block: int | None
-    overlap: int | None
-    threshold: float | Tensor
-    temperature: float
-    maps: Maps
-    stencil: Stencil
-    padding: Padding
-    gate: Gate
-    low_pass: int
+    smoothing: NotNegative | Tensor = 2.3
+    block: Count | None = None
+    overlap: Steps | None = None
+    threshold: NotNegative | Tensor = 0.1
+    temperature: NotNegative = field(default=0.05, repr=False)
+    _: KW_ONLY
+    maps: Literal["gray", "channel"] = "gray"
+    stencil: Stencil = "forward"
+    padding: Literal["reflect", "none"] = "reflect"
+    gate: Literal["hard", "soft"] = "hard"
+    low_pass: Odd | Literal[0] = 0
 
     def __post_init__(self) -> None:
-        for name in ("smoothing", "threshold", "temperature"):
-            value = getattr(self, name)
-            if not isinstance(value, Tensor) and not 0 <= value < math.inf:
-                raise ValueError(f"lgs {name}: expected a finite number from 0, got {value!r}")
-        if self.block is not None and self.block < 1:
-            raise ValueError(f"lgs block: expected a positive number of pixels, got {self.block!r}")
-        if self.overlap is not None and (self.overlap < 0 or (self.block is not None and self.overlap >= self.block)):
-            raise ValueError(f"lgs overlap: expected from 0 to below the block {self.block}, got {self.overlap!r}")
-        for name, allowed in (("maps", Maps), ("stencil", Stencil), ("padding", Padding), ("gate", Gate)):
-            if getattr(self, name) not in get_args(allowed):
-                raise ValueError(f"lgs {name}: expected one of {list(get_args(allowed))}, got {getattr(self, name)!r}")
+        super().__post_init__()
+        if self.block is not None and self.overlap is not None and self.overlap >= self.block:
+            raise ValueError(f"LGS overlap: expected from 0 to below the block {self.block}, got {self.overlap!r}")
         if self.gate == "soft" and self.temperature == 0:
-            raise ValueError("lgs temperature: a soft gate needs a positive one, got 0")
-        if self.low_pass != 0:
-            check_odd(self.low_pass, "lgs low_pass")
+            raise ValueError("LGS temperature: a soft gate needs a positive one, got 0")
 
-    def windows(self, size: torch.Size) -> "Windows":
+    def windows(self, size: torch.Size) -> Windows:
         """The windows over images of shape (N, C, H, W); ValueError where they do not fit."""
-        height, width = size[-2:]
-        side = min(height, width)
-        if side < 2:
-            raise ValueError(f"lgs: images need at least 2 x 2 pixels for a gradient, got {tuple(size)}")
-        block = min(15, max(side // 5, 2)) if self.block is None else self.block
-        overlap = block // 3 if self.overlap is None else self.overlap
-        if block > side or overlap >= block:
-            raise ValueError(f"lgs: block {block} with overlap {overlap} does not fit images {tuple(size)}")
-        if self.low_pass // 2 >= side:
+        windows = windows_over(size, self.block, self.overlap, beyond=self.padding == "reflect", what="lgs")
+        if self.low_pass // 2 >= min(size[-2:]):
             raise ValueError(f"lgs: low_pass {self.low_pass} does not fit images {tuple(size)}")
-        stride = block - overlap
-        past = stride - 1 if self.padding == "reflect" else 0  # one more window where a strip is left
-        rows, columns = ((length - block + past) // stride + 1 for length in (height, width))
-        return Windows(height, width, block, stride, rows, columns)
+        return windows
 
 
 @dataclass(frozen=True)
-class Windows:
-    """``rows`` x ``columns`` windows of ``block`` pixels, every ``stride``, on images of height x width pixels."""
+class LGSModuleSettings(LGSSettings, owner="LGS"):
+    """Of :class:`blurnet.transforms.lgs.lgs.LGS`: those of :class:`LGSSettings` and, by keyword, one more.
 
-    height: int
-    width: int
-    block: int
-    stride: int
-    rows: int
-    columns: int
+    Args:
+        trainable: make smoothing and threshold parameters, which learn through the images that follow. A smoothing
+            that falls below 0 acts as 0.
+    """
 
-    @property
-    def cell(self) -> int:
-        """Side of the largest squares of which all windows are made, in pixels."""
-        return math.gcd(self.block, self.stride)
-
-    @property
-    def covered(self) -> tuple[int, int]:
-        """Pixels from the first window's begin to the last one's end, down and across; may exceed the image."""
-        return (self.rows - 1) * self.stride + self.block, (self.columns - 1) * self.stride + self.block
-
-    @property
-    def padded(self) -> tuple[int, int]:
-        """Height and width of the map that holds image and windows, in whole cells."""
-        down, across = self.covered
-        cell = self.cell
-        return -(-max(down, self.height) // cell) * cell, -(-max(across, self.width) // cell) * cell
+    _: KW_ONLY
+    trainable: bool = field(default=False, repr=False)

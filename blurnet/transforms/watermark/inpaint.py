@@ -1,6 +1,7 @@
 """Filling a region of an image from what surrounds it."""
 
-from typing import Literal, get_args
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -8,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blurnet.bpda import bpda
+from blurnet.settings import Settings, takes
+from blurnet.strict import Positive, Steps
 from blurnet.transforms._blocks import by_blocks, fill_blocks, prepare, records, side_by_side
 from blurnet.transforms._opencv import needed
 
@@ -15,7 +18,31 @@ Inpainting = Literal["diffusion", "telea", "navier-stokes"]
 Box = tuple[slice, slice]
 
 
-def inpaint(x: Tensor, mask: Tensor, method: Inpainting = "diffusion", radius: float = 5.0, steps: int = 8) -> Tensor:
+@dataclass(frozen=True)
+class InpaintSettings(Settings):
+    """Of :func:`inpaint`.
+
+    Args:
+        method: "diffusion", "telea" or "navier-stokes".
+        radius: OpenCV's neighbourhood in pixels.
+        steps: of the diffusion at the finest level.
+
+    Raises:
+        TypeError, ValueError: a value that is not allowed. ImportError: OpenCV is missing.
+    """
+
+    method: Inpainting = "diffusion"
+    radius: Positive = 5.0
+    steps: Steps = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.method != "diffusion":
+            needed(f"inpaint: method {self.method!r}")
+
+
+@takes(InpaintSettings)
+def inpaint(x: Tensor, mask: Tensor, settings: InpaintSettings) -> Tensor:
     """Replace the pixels under a mask by what their surroundings suggest; the others stay bit for bit.
 
     "diffusion" fills from coarse to fine, each level with the mean of the pixels known there, then lets the values
@@ -25,9 +52,7 @@ def inpaint(x: Tensor, mask: Tensor, method: Inpainting = "diffusion", radius: f
     Args:
         x: images (N, C, H, W) in [0, 1], C 1 or 3 for OpenCV's.
         mask: zeros and ones (N, 1, H, W) or (1, 1, H, W); may be empty, and an image that is all mask turns gray.
-        method: see above.
-        radius: OpenCV's neighbourhood in pixels.
-        steps: of the diffusion at the finest level.
+        settings: the fields of :class:`InpaintSettings`, as arguments of their own.
 
     Returns:
         Images (N, C, H, W) in [0, 1].
@@ -37,7 +62,7 @@ def inpaint(x: Tensor, mask: Tensor, method: Inpainting = "diffusion", radius: f
 
     Source: Telea 2004; Bertalmio et al. 2001 (Navier-Stokes).
     """
-    check_inpainting(method, radius)
+    method = settings.method
     fills = method == "diffusion" or (x.requires_grad and torch.is_grad_enabled())
     copies = fills and not records(x)
     images = prepare(x, values=not copies)
@@ -50,23 +75,13 @@ def inpaint(x: Tensor, mask: Tensor, method: Inpainting = "diffusion", radius: f
     if fills:
         result = fill_blocks(lambda part, out: out.copy_(part), images) if copies else images.clone()
         place = (..., *_surroundings(holes))
-        box, filled = _filled(images[place], holes[place].to(images), steps)
+        box, filled = _filled(images[place], holes[place].to(images), settings.steps)
         result[place][(..., *box)] = filled
         result = result.to(x.dtype)
     if method != "diffusion":
-        value = torch.where(inside, _opencv(images.detach(), inside, method, radius).to(x.dtype), x.detach())
+        value = torch.where(inside, _opencv(images.detach(), inside, method, settings.radius).to(x.dtype), x.detach())
         result = bpda(value, result) if fills else value
     return result
-
-
-def check_inpainting(method: str, radius: float) -> None:
-    """Require a known method, its library and a positive radius; ValueError or ImportError."""
-    if method not in get_args(Inpainting):
-        raise ValueError(f"inpainting: expected one of {list(get_args(Inpainting))}, got {method!r}")
-    if not 0 < radius < float("inf"):
-        raise ValueError(f"inpainting radius: expected a positive finite number, got {radius!r}")
-    if method != "diffusion":
-        needed(f"inpaint: method {method!r}")
 
 
 def _filled(x: Tensor, inside: Tensor, steps: int) -> tuple[Box, Tensor]:

@@ -1,13 +1,13 @@
-"""Which pixels a net's answer hangs on: gradients and guided gradients."""
+"""Which pixels a net's answer depends on: gradients and guided gradients."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+
+from blurnet.modes import attacking
 
 _RELUS = {F.relu, F.relu_, F.relu6, F.hardtanh, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 
@@ -27,7 +27,7 @@ def saliency(net: nn.Module, x: Tensor, guided: bool = True) -> Tensor:
 
     Source: Simonyan et al. 2014 (gradient); Springenberg et al. 2015 (guided backpropagation).
     """
-    with torch.inference_mode(False), torch.enable_grad(), _evaluating(net):
+    with attacking(net):
         leaf = x.detach().clone().requires_grad_()
         with _GuidedReLU() if guided else torch.enable_grad():
             logits = net(leaf)
@@ -45,14 +45,3 @@ class _GuidedReLU(TorchFunctionMode):
         if func in _RELUS and output.requires_grad:
             output.register_hook(lambda gradient: gradient.clamp(min=0))
         return output
-
-
-@contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in net.modules()]
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

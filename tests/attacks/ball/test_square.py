@@ -40,10 +40,9 @@ class Counting:
 @each_search
 def test_queries_are_counted_and_solved_images_leave(attack, problem):
     model = Counting(problem.net)
-    record = type(attack)(**{**vars(attack), "steps": 60}).detailed(model, problem.images, problem.labels)
+    record = type(attack)(**{**vars(attack), "steps": 60}).record(model, problem.images, problem.labels)
     assert model.sizes == sorted(model.sizes, reverse=True)
-    # The guard's look is not part of the attack; each query after it is.
-    assert sum(model.sizes) - len(problem.images) == record.calls.sum()
+    assert sum(model.sizes) == record.calls.sum()
     fooled = leads(problem, record.adversarial) > 0
     assert fooled.any()
     assert torch.equal(record.stage, torch.where(fooled, 0, -1))
@@ -67,17 +66,17 @@ def test_no_step_is_ever_lost(attack, problem):
 def test_companions_and_their_successes_do_not_matter(attack, problem):
     net, x, y = copy.deepcopy(problem.net).double(), problem.images.double(), problem.labels
     attack = type(attack)(**{**vars(attack), "steps": 80})
-    together = attack.detailed(net, x, y)
+    together = attack.record(net, x, y)
     assert 0 < (together.stage == 0).sum() <= 8
     for i in (0, 5):
-        alone = attack.detailed(net, x[i : i + 1], y[i : i + 1])
+        alone = attack.record(net, x[i : i + 1], y[i : i + 1])
         torch.testing.assert_close(alone.adversarial[0], together.adversarial[i])
         assert (alone.calls[0], alone.stage[0]) == (together.calls[i], together.stage[i])
         assert torch.equal(alone.box[0], together.box[i])
 
 
 def test_a_free_patch_is_one_square_and_moves(problem):
-    record = PatchRandomSearch(0.1, steps=80, stop=False).detailed(problem.net, problem.images, problem.labels)
+    record = PatchRandomSearch(0.1, steps=80, stop=False).record(problem.net, problem.images, problem.labels)
     inside = box_masks((16, 16), record.box).bool()
     changed = (record.adversarial != problem.images).any(dim=1, keepdim=True)
     assert not (changed & ~inside).any()
@@ -169,8 +168,8 @@ def test_the_report_line_names_what_binds(problem):
         (lambda: PatchRandomSearch(steps=-1), "steps: expected from 0, got -1"),
         (lambda: PatchRandomSearch(share=1.5), "share: expected a share in .*, got 1.5"),
         (lambda: PatchRandomSearch(move_every=0), "move_every: expected from 1, got 0"),
-        (lambda: PatchRandomSearch(target="third"), "target: expected a class, 'second'"),
-        (lambda: Square(Ball("l1", 1)), "ball: expected linf or l2, got 'l1'"),
+        (lambda: PatchRandomSearch(target="third"), "target: expected one of .'second'"),
+        (lambda: Square(Ball("l1", 1)), "ball: expected one of .'linf', 'l2'., got 'l1'"),
         (lambda: Square(Ball("l2", 1), steps=-1), "steps: expected from 0, got -1"),
     ],
 )
@@ -180,7 +179,7 @@ def test_bad_settings_raise(make, message):
 
 
 def test_a_ball_is_a_ball():
-    with pytest.raises(TypeError, match=r"Square ball: expected a Ball such as .*, got 0.1"):
+    with pytest.raises(TypeError, match=r"Square ball: expected Ball, got 0.1"):
         Square(0.1)
 
 

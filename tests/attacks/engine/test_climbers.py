@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from blurnet.attacks.engine.climbers import Adam, Auto, Sign, check_optimizer, checkpoints, climber
+from blurnet.attacks.engine.climbers import Adam, Auto, Sign, checkpoints, climber
 
 
 def free(x):
@@ -90,5 +90,5 @@ def test_rows_do_not_know_each_other(name, generator):
 
 
 def test_unknown_names_raise():
-    with pytest.raises(ValueError, match=r"X optimizer: expected one of \['sign', 'adam', 'auto'\], got 'sgd'"):
-        check_optimizer("sgd", "X")
+    with pytest.raises(ValueError, match=r"^optimizer: expected one of \['sign', 'adam', 'auto'\], got 'sgd'"):
+        climber("sgd", 0.1, 3)

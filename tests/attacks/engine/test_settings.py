@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from blurnet.attacks.base import Attack
-from blurnet.attacks.engine.settings import inside, replace_inside, show
+from blurnet.attacks.engine.settings import inside, replace_inside
 from blurnet.attacks.patch.lavan import LaVAN
 from blurnet.attacks.patch.pgd import PatchPGD
 from blurnet.masks import Place
@@ -17,8 +17,8 @@ class Wrapper(Attack):
     attack: Attack
     seed: int = 5
 
-    def run(self, model, images, labels):
-        return self.attack.run(model, images, labels)
+    def search(self, problem):
+        return self.attack.search(problem)
 
 
 def test_settings_are_changed_where_they_stand():
@@ -36,10 +36,10 @@ def test_settings_that_nobody_has_raise():
 
 
 def test_what_is_shown():
-    assert show(LaVAN(0, Place(0.1), steps=3)) == (
+    assert repr(LaVAN(0, Place(0.1), steps=3)) == (
         "LaVAN(target=0, mask=Place(area=0.1, where='border', seed=0), "
         "steps=3, lr=0.05, confidence=0.99, optimizer='sign', domain='image', seed=0)"
     )
     attack = PatchPGD(torch.ones(4, 4), penalty=torch.ones_like, weight=2.0)
-    assert "tensor" not in show(attack)
+    assert "tensor" not in repr(attack)
     assert "penalty=ones_like, weight=2.0" in repr(attack).replace("_VariableFunctionsClass.", "")

@@ -3,7 +3,10 @@
 import pytest
 import torch
 
-from blurnet.attacks.engine.targets import RULES, check_target, choose_targets
+from blurnet.attacks.ball.pgd import PGD
+from blurnet.attacks.engine.targets import RULES, Rank, choose_targets
+from blurnet.attacks.patch.pgd import PatchPGD
+from blurnet.balls import Ball
 
 LOGITS = torch.tensor([[5.0, 1, 3, 0], [1, 5, 0, 4], [0, 9, 5, 2]])
 LABELS = torch.tensor([0, 1, 0])
@@ -79,9 +82,12 @@ def test_one_class_has_no_target():
 
 def test_settings_are_checked_before_any_call():
     for good in (*RULES, 0, 17, None):
-        check_target(good, "PGD")
-    with pytest.raises(ValueError, match=r"PGD target: .*got 'third'"):
-        check_target("third", "PGD")
+        PGD(Ball("linf", 0.1), target=good)
+    assert PatchPGD(target=Rank(2)).target == Rank(2)
+    with pytest.raises(ValueError, match=r"PGD target: expected one of \['second'.*got 'third'"):
+        PGD(Ball("linf", 0.1), target="third")
     for wrong in (True, 1.5, torch.tensor(1)):
-        with pytest.raises(TypeError, match="PGD target"):
-            check_target(wrong, "PGD")
+        with pytest.raises((TypeError, ValueError), match="PGD target: expected"):
+            PGD(Ball("linf", 0.1), target=wrong)
+    with pytest.raises(ValueError, match="Rank k: expected from 1, got 0"):
+        Rank(0)

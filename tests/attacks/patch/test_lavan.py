@@ -144,7 +144,7 @@ def test_bad_settings_raise(settings, problem):
 
 
 def test_unknown_rules_raise(problem):
-    with pytest.raises(ValueError, match=r"LaVAN target: expected a class, 'second', .* or None, got 'third'"):
+    with pytest.raises(ValueError, match=r"LaVAN target: expected one of .*'second'.*, got 'third'"):
         LaVAN("third", problem.mask)
 
 

@@ -78,16 +78,16 @@ def test_every_climb_beats_its_start(optimizer, loss, problem):
 def test_solved_images_leave_with_all_their_restarts(problem):
     counted, sizes = sizes_of_batches(problem.net)
     attack = PatchPGD(torch.ones(16, 16), steps=60, restarts=3)
-    record = attack.detailed(counted, problem.images, problem.labels)
-    assert sizes[:3] == [8, 8, 24]  # guard, clean logits, then every restart
-    assert sizes[2:] == sorted(sizes[2:], reverse=True)
-    assert all(size % 3 == 0 for size in sizes[2:])
+    record = attack.record(counted, problem.images, problem.labels)
+    assert sizes[:2] == [8, 24]  # clean logits, then every restart
+    assert sizes[1:] == sorted(sizes[1:], reverse=True)
+    assert all(size % 3 == 0 for size in sizes[1:])
     assert len(sizes) < 60
-    assert record.calls.sum() == sum(sizes[1:])
+    assert record.calls.sum() == sum(sizes)
     assert (record.stage == 0).all()
     counted, sizes = sizes_of_batches(problem.net)
     dataclasses.replace(attack, stop=False)(counted, problem.images, problem.labels)
-    assert sizes == [8, 8] + [24] * 61
+    assert sizes == [8] + [24] * 61
 
 
 def test_more_restarts_are_not_weaker(problem):
@@ -105,7 +105,7 @@ def test_records(problem):
     labels = problem.labels.clone()
     labels[0] = labels[0] % 4 + 1  # the net is wrong about it
     place = Place(0.02, "anywhere")
-    record = PatchPGD(place, steps=2).detailed(problem.net, problem.images, labels)
+    record = PatchPGD(place, steps=2).record(problem.net, problem.images, labels)
     assert torch.equal(record.box, mask_boxes(place.masks(problem.images)))
     with torch.no_grad():
         fooled = problem.net(record.adversarial).argmax(1) != labels
@@ -135,7 +135,7 @@ def test_any_wrong_answer_is_kept_before_a_nearer_target():
 
     x, y = torch.zeros(2, 3, 4, 4), torch.zeros(2, dtype=torch.int64)
     attack = PatchPGD(torch.ones(4, 4), 2, steps=10, optimizer="sign", lr=0.2)
-    record = attack.detailed(model, x, y)
+    record = attack.record(model, x, y)
     assert (model(record.adversarial).argmax(1) == 1).all()
     assert (record.stage == -1).all()
 
@@ -151,7 +151,7 @@ def test_views_are_the_same_for_every_image(problem):
     moves = (Rotation(10), Brightness(0.5, 1.5), Noise(0.02))
     attack = PatchPGD(problem.mask, steps=1, eot_samples=4, transformations=moves, stop=False)
     attack(model, twins, problem.labels[:1].expand(3))
-    views = seen[2].view(4, 3, 3, 16, 16)  # the first look after guard and clean logits, view by view
+    views = seen[1].view(4, 3, 3, 16, 16)  # the first look after the clean logits, view by view
     assert torch.equal(views[:, :1].expand_as(views), views)
     assert not torch.equal(views[0], views[1])
     assert views.min() >= 0
@@ -169,7 +169,7 @@ def test_transformed_attacks_do_not_depend_on_the_batch(problem):
 def test_a_model_that_draws_is_seen_as_often_as_asked(problem):
     counted, sizes = sizes_of_batches(problem.net)
     PatchPGD(problem.mask, steps=1, eot_samples=5, stop=False)(counted, problem.images, problem.labels)
-    assert sizes == [8, 8, 40, 40]
+    assert sizes == [8, 40, 40]
 
 
 @pytest.mark.parametrize(

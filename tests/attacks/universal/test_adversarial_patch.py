@@ -243,7 +243,7 @@ def test_bad_settings_raise(settings):
 
 @pytest.mark.parametrize("target", ["second", 1.0, True])
 def test_a_target_is_a_class(target):
-    with pytest.raises(TypeError, match="AdversarialPatch target: expected a class or None"):
+    with pytest.raises(TypeError, match="AdversarialPatch target: expected int or None"):
         AdversarialPatch(target)
 
 

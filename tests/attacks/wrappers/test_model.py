@@ -105,8 +105,8 @@ def test_expectation_helps_against_noise(problem):
 
     def reached(attack: Attack) -> float:
         adversarial = attack(Shaken(problem.net, rowwise=True), problem.images, problem.labels)
-        judge = Shaken(problem.net, rowwise=True)
-        return float(torch.stack([lead(judge, adversarial, problem.labels) for _ in range(50)]).mean())
+        fresh = Shaken(problem.net, rowwise=True)
+        return float(torch.stack([lead(fresh, adversarial, problem.labels) for _ in range(50)]).mean())
 
     attack = PGD(Ball("linf", 0.05), steps=20, stop=False, random_start=False)
     assert reached(EOT(attack, 20, batched=True)) > reached(attack) + 0.05
@@ -143,7 +143,7 @@ def test_bad_settings_raise(problem):
     with pytest.raises(ValueError, match="EOT samples: expected from 1, got 0"):
         EOT(attack, 0)
     for make in (EOT, lambda net: Transfer(net, net), lambda net: BPDA(net, net)):
-        with pytest.raises(TypeError, match="expected an attack, got Sequential"):
+        with pytest.raises(TypeError, match="attack: expected Attack, got Sequential"):
             make(problem.net)
     for wrap in (Transfer, BPDA):
         with pytest.raises(TypeError, match="expected a model, images to logits, got int"):

@@ -113,7 +113,7 @@ def test_block_gradient_tells_where_lgs_fires(size, block, generator):
 def test_bad_settings_raise(problem):
     with pytest.raises(ValueError, match="LaVAN has no penalty, weight"):
         WithPenalty(LaVAN(0), identity)
-    with pytest.raises(ValueError, match="PatchPGD weight: expected a finite number from 0, got -1"):
+    with pytest.raises(ValueError, match="weight: expected from 0, got -1"):
         WithPenalty(PatchPGD(), identity, -1)
     with pytest.raises(ValueError, match="block 17 with overlap 5 does not fit"):
         BlockGradient(block=17)(problem.images)

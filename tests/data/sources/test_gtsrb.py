@@ -52,58 +52,58 @@ def vision(tmp_path):
 
 
 def test_full_layout_with_the_official_test_set(full):
-    train, val, test = (Gtsrb(full, split) for split in SPLITS)
+    train, val, test = (Gtsrb(full).load(split) for split in SPLITS)
     assert len(train) + len(val) == 45
     assert len(val) == 9
     assert test.labels.tolist() == [0, 10, 20, 30]
-    assert not set(train.tracks) & set(val.tracks)
+    assert not set(train.groups) & set(val.groups)
     assert train.classes[14] == "stop"
     assert train[0][0].shape == (3, 32, 32)
 
 
 def test_full_layout_split_by_track(full):
-    sets = [Gtsrb(full, split, test="tracks") for split in SPLITS]
+    sets = [Gtsrb(full, test="tracks").load(split) for split in SPLITS]
     assert sum(map(len, sets)) == 45
-    tracks = [set(data.tracks) for data in sets]
+    tracks = [set(data.groups) for data in sets]
     assert sum(map(len, tracks)) == 15 == len(tracks[0] | tracks[1] | tracks[2])
     assert all({0, 14, 42} == set(data.labels.tolist()) for data in sets)
 
 
 def test_the_region_of_interest(full):
-    data = Gtsrb(full, roi=True, image_size=12)
-    for i, track in enumerate(data.tracks):
+    data = Gtsrb(full, roi=True, image_size=12).load("train")
+    for i, track in enumerate(data.groups):
         label, t = map(int, track.split("/"))
         colour = torch.tensor([label * 5, t * 40, 255]) / 255
         assert torch.allclose(data[i][0], colour[:, None, None].expand(3, 12, 12))
-    whole = Gtsrb(full, image_size=20)[0][0]
+    whole = Gtsrb(full, image_size=20).load("train")[0][0]
     assert torch.allclose(whole[:, 0, 0], torch.full((3,), 128 / 255))
 
 
 def test_torchvision_layout(vision):
-    train, val, test = (Gtsrb(vision, split) for split in SPLITS)
+    train, val, test = (Gtsrb(vision).load(split) for split in SPLITS)
     assert len(train) + len(val) == 45 + 40
-    assert not set(train.tracks) & set(val.tracks)
+    assert not set(train.groups) & set(val.groups)
     assert test.labels.tolist() == [0, 10, 20, 30]
     with pytest.raises(ValueError, match="without regions of interest"):
-        Gtsrb(vision, roi=True)
+        Gtsrb(vision, roi=True).load("train")
 
 
 def test_what_is_missing_is_said(tmp_path, full):
     with pytest.raises(FileNotFoundError, match="no such folder"):
-        Gtsrb(tmp_path / "gone")
+        Gtsrb(tmp_path / "gone").load("train")
     with pytest.raises(FileNotFoundError, match="neither Final_Training"):
-        Gtsrb(tmp_path / "Final_Test")
+        Gtsrb(tmp_path / "Final_Test").load("train")
     (full / "GT-final_test.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r'test="tracks"'):
-        Gtsrb(full, "test")
+        Gtsrb(full).load("test")
     with pytest.raises(ValueError, match="official"):
-        Gtsrb(full, test="mine")
+        Gtsrb(full, test="mine").load("train")
     (full / "Final_Training" / "Images" / "00014" / "00001_00001.ppm").write_bytes(b"P6 20 20")
     with pytest.raises(ValueError, match=r"00001_00001\.ppm: not a readable image"):
-        [Gtsrb(full, split) for split in ("train", "val")]
+        [Gtsrb(full).load(split) for split in ("train", "val")]
     (full / "Final_Training" / "Images" / "00014" / "00001_00001.ppm").unlink()
     with pytest.raises(FileNotFoundError, match="images are missing"):
-        [Gtsrb(full, split) for split in ("train", "val")]
+        [Gtsrb(full).load(split) for split in ("train", "val")]
 
 
 def test_bad_tables(full):
@@ -111,17 +111,17 @@ def test_bad_tables(full):
     good = table.read_text()
     table.write_text(good.replace("Roi.X1", "Left"))
     with pytest.raises(ValueError, match=r"missing column \['Roi\.X1'\]"):
-        Gtsrb(full)
+        Gtsrb(full).load("train")
     table.write_text(good.replace(";4;5;", ";x;5;"))
     with pytest.raises(ValueError, match="malformed region"):
-        Gtsrb(full)
+        Gtsrb(full).load("train")
     table.write_text(good)
     table.parent.rename(table.parent.with_name("00043"))
     with pytest.raises(ValueError, match="unknown class '00043'"):
-        Gtsrb(full)
+        Gtsrb(full).load("train")
 
 
 def test_an_empty_training_folder(tmp_path):
     (tmp_path / "Final_Training" / "Images").mkdir(parents=True)
     with pytest.raises(FileNotFoundError, match=r"GT-000XX\.csv"):
-        Gtsrb(tmp_path)
+        Gtsrb(tmp_path).load("train")

@@ -41,9 +41,9 @@ def write_crops(root, rows, header=("file", "class", "track", "frame", "width", 
 
 
 def test_crops(crops):
-    sets = {split: LisaCrops(crops, split) for split in SPLITS}
+    sets = {split: LisaCrops(crops).load(split) for split in SPLITS}
     assert sum(map(len, sets.values())) == 30
-    held = [set(sets[split].tracks) for split in SPLITS]
+    held = [set(sets[split].groups) for split in SPLITS]
     assert len(held[0]) + len(held[1]) + len(held[2]) == 15 == len(held[0] | held[1] | held[2])
     for data in sets.values():
         assert data.classes[0] == "(unused)"
@@ -51,13 +51,13 @@ def test_crops(crops):
         image, label = data[0]
         assert image.shape == (3, 32, 32)
         assert image.dtype == torch.float32
-        assert data.classes[label] in data.tracks[0]
+        assert data.classes[label] in data.groups[0]
 
 
 def test_gray_crops_become_rgb_and_colours_stay(crops):
-    data = LisaCrops(crops)
+    data = LisaCrops(crops).load("train")
     images, _ = data.tensors()
-    for image, track in zip(images, data.tracks, strict=True):
+    for image, track in zip(images, data.groups, strict=True):
         colour = torch.tensor(colour_of(track)) / 255
         if int(track[-5]) % 2:
             assert torch.equal(image[0], image[1])
@@ -66,46 +66,48 @@ def test_gray_crops_become_rgb_and_colours_stay(crops):
 
 
 def test_both_label_maps(crops):
-    wide, dense = LisaCrops(crops, outputs=18), LisaCrops(crops, outputs=17)
+    wide, dense = LisaCrops(crops, outputs=18).load("train"), LisaCrops(crops, outputs=17).load("train")
     assert torch.equal(wide.labels, dense.labels + 1)
     assert dense.classes == LISA_CLASSES
     assert wide.classes[14] == dense.classes[13] == "stop"
 
 
 def test_splits_are_repeatable_and_seeded(crops):
-    assert LisaCrops(crops, "test").tracks == LisaCrops(crops, "test").tracks
-    assert any(LisaCrops(crops, "test", seed=s).tracks != LisaCrops(crops, "test").tracks for s in (1, 2, 3))
+    assert LisaCrops(crops).load("test").groups == LisaCrops(crops).load("test").groups
+    assert any(
+        LisaCrops(crops, split_seed=s).load("test").groups != LisaCrops(crops).load("test").groups for s in (1, 2, 3)
+    )
 
 
 @pytest.mark.parametrize("make", [LisaCrops, LisaFrames])
 def test_bad_arguments(make, tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder"):
-        make(tmp_path / "gone")
+        make(tmp_path / "gone").load("train")
     with pytest.raises(FileNotFoundError, match="nnotations"):
-        make(tmp_path)
-    with pytest.raises(ValueError, match="split must be one of"):
-        make(tmp_path, "all")
-    with pytest.raises(ValueError, match=r"17 .* or 18"):
-        make(tmp_path, outputs=16)
+        make(tmp_path).load("train")
+    with pytest.raises(ValueError, match="split: expected one of"):
+        make(tmp_path).load("all")
+    with pytest.raises(ValueError, match=r"outputs: expected one of \[17, 18\]"):
+        make(tmp_path, outputs=16).load("train")
 
 
 def test_bad_crop_tables(crops):
     write_crops(crops, [["a.png", "stop"]], ["file", "class"])
     with pytest.raises(ValueError, match=r"annotations\.csv: missing column \['track'\]"):
-        LisaCrops(crops)
+        LisaCrops(crops).load("train")
     write_crops(crops, [])
     with pytest.raises(ValueError, match="no rows"):
-        LisaCrops(crops)
+        LisaCrops(crops).load("train")
     write_crops(crops, [["a.png", "stopp", "t", 0, 1, 1]])
     with pytest.raises(ValueError, match=r"unknown classes \['stopp'\]"):
-        LisaCrops(crops)
+        LisaCrops(crops).load("train")
     write_crops(crops, [["gone.png", "stop", "t", 0, 1, 1]])
     with pytest.raises(FileNotFoundError, match=r"1 of 1 images are missing: .*gone\.png"):
-        LisaCrops(crops)
+        LisaCrops(crops).load("train")
     (crops / "crops" / "bad.png").write_bytes(b"\x89PNG\r\n")
     write_crops(crops, [["bad.png", "stop", "t", 0, 1, 1]])
     with pytest.raises(ValueError, match=r"bad\.png: not a readable image"):
-        LisaCrops(crops)
+        LisaCrops(crops).load("train")
 
 
 def signs(names=(*NAMES, "doNotPass")):
@@ -148,10 +150,10 @@ def write_frames(path, rows, header=HEADER):
 
 
 def test_frames_are_cut_to_their_boxes(frames):
-    sets = {split: LisaFrames(frames, split, image_size=16) for split in SPLITS}
+    sets = {split: LisaFrames(frames, image_size=16).load(split) for split in SPLITS}
     assert sum(map(len, sets.values())) == 12, "other signs are left out"
     for data in sets.values():
-        for i, track in enumerate(data.tracks):
+        for i, track in enumerate(data.groups):
             folder, video, clip = track.split("/")
             image, label = data[i]
             assert video == "cam.avi"
@@ -164,7 +166,7 @@ def test_frames_are_cut_to_their_boxes(frames):
 
 
 def test_folder_tables_give_the_same(frames):
-    whole = {split: LisaFrames(frames, split) for split in SPLITS}
+    whole = {split: LisaFrames(frames).load(split) for split in SPLITS}
     rows = {}
     for folder, file, tag, box, flags, video, track in signs():
         rows.setdefault(folder, []).append([file, tag, *box, flags, video, 7, track, 0])
@@ -172,8 +174,8 @@ def test_folder_tables_give_the_same(frames):
     for folder, lines in rows.items():
         write_frames(frames / frame_folder(folder) / "frameAnnotations.csv", lines)
     for split in SPLITS:
-        parts = LisaFrames(frames, split)
-        assert sorted(parts.tracks) == sorted(whole[split].tracks)
+        parts = LisaFrames(frames).load(split)
+        assert sorted(parts.groups) == sorted(whole[split].groups)
         assert parts.labels.sort().values.equal(whole[split].labels.sort().values)
 
 
@@ -185,18 +187,18 @@ def test_frames_and_crops_share_their_splits(frames):
         rows.append([file, tag, f"{folder}/{video}/{track}", 0, 16, 16])
     write_crops(frames, rows)
     for split in SPLITS:
-        a, b = LisaFrames(frames, split), LisaCrops(frames, split)
-        assert a.tracks == b.tracks
+        a, b = LisaFrames(frames).load(split), LisaCrops(frames).load(split)
+        assert a.groups == b.groups
         assert torch.equal(a.images, b.images)
         assert torch.equal(a.labels, b.labels)
 
 
 def test_flags_are_one_field(frames):
-    everything = {t for s in SPLITS for t in LisaFrames(frames, s).tracks}
-    clear = {t for s in ("train",) for t in LisaFrames(frames, s, occluded=False).tracks}
-    assert clear == {t for t in LisaFrames(frames, "train").tracks if t.startswith("vid0")}
+    everything = {t for s in SPLITS for t in LisaFrames(frames).load(s).groups}
+    clear = {t for s in ("train",) for t in LisaFrames(frames, occluded=False).load(s).groups}
+    assert clear == {t for t in LisaFrames(frames).load("train").groups if t.startswith("vid0")}
     assert clear < everything
-    here = LisaFrames(frames, "train", other_road=False).tracks
+    here = LisaFrames(frames, other_road=False).load("train").groups
     assert not any(t.endswith("_3.avi") for t in here)
 
 
@@ -204,12 +206,12 @@ def test_traffic_lights_are_refused(frames):
     light = [column for column in HEADER if column != FLAGS_COLUMN]
     write_frames(frames / "allAnnotations.csv", [["a.png", "go", 1, 1, 5, 5, "v", 0, "t", 0]], light)
     with pytest.raises(ValueError, match="LISA Traffic Light data set"):
-        LisaFrames(frames)
+        LisaFrames(frames).load("train")
     (frames / "allAnnotations.csv").unlink()
     (frames / "Annotations" / "dayTrain").mkdir(parents=True)
     write_frames(frames / "Annotations" / "dayTrain" / "frameAnnotationsBOX.csv", [], light)
     with pytest.raises(FileNotFoundError, match="LISA Traffic Light data set"):
-        LisaFrames(frames)
+        LisaFrames(frames).load("train")
 
 
 def test_bad_frame_tables(frames):
@@ -217,25 +219,25 @@ def test_bad_frame_tables(frames):
     row = ["a.png", "stop", 1, 1, 5, 5, "0,0", "v", 0, "t", 0]
     write_frames(table, [row[:7] + row[8:]], HEADER[:7] + HEADER[8:])
     with pytest.raises(ValueError, match=r"missing column \['Origin file'\]"):
-        LisaFrames(frames)
+        LisaFrames(frames).load("train")
     write_frames(table, [row])
     with pytest.raises(FileNotFoundError, match=r"a\.png"):
-        LisaFrames(frames)
+        LisaFrames(frames).load("train")
     write_frames(table, [[*row[:6], "0", *row[7:]]])
     with pytest.raises(ValueError, match="line 2: malformed"):
-        LisaFrames(frames)
+        LisaFrames(frames).load("train")
     write_frames(table, [["a.png", "stop", "x", *row[3:]]])
     with pytest.raises(ValueError, match="line 2: malformed"):
-        LisaFrames(frames)
+        LisaFrames(frames).load("train")
     write_frames(table, [["a.png", "doNotPass", *row[2:]]])
     with pytest.raises(ValueError, match="none of the 17 classes"):
-        LisaFrames(frames)
+        LisaFrames(frames).load("train")
 
 
 def test_the_real_crops(shared_data):
-    sets = {split: LisaCrops(shared_data / "lisa-crops", split) for split in SPLITS}
+    sets = {split: LisaCrops(shared_data / "lisa-crops").load(split) for split in SPLITS}
     assert [len(sets[split]) for split in SPLITS] == [3495, 534, 1026]
-    tracks = [set(sets[split].tracks) for split in SPLITS]
+    tracks = [set(sets[split].groups) for split in SPLITS]
     assert sum(map(len, tracks)) == 385 == len(tracks[0] | tracks[1] | tracks[2])
     for data in sets.values():
         assert {data.classes[i] for i in data.labels} == set(LISA_CLASSES), "every class is in every split"

@@ -7,6 +7,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from blurnet.data.labels import LISA_CLASSES, LISA_OUTPUTS_18
+from blurnet.data.sources._tf_checkpoint import read_tf_checkpoint
 from blurnet.data.sources.rp2 import (
     PUBLISHED_TARGET,
     RUNS,
@@ -19,7 +20,6 @@ from blurnet.data.sources.rp2 import (
     rp2_mask,
     victim_images,
 )
-from blurnet.data.sources.tf_checkpoint import read_tf_checkpoint
 from blurnet.data.sources.victims import load_victims
 from blurnet.masks import rp2_stickers
 from blurnet.nets.lisa_cnn import LisaCNN
@@ -101,7 +101,7 @@ def test_a_converted_folder(clone, state):
     with pytest.raises(ValueError, match="noise_poster"):
         published_noise(clone, "poster")
     (root / "lisa_cnn.safetensors").write_bytes(b"12345678 half a file")
-    with pytest.raises(ValueError, match="truncated or damaged"):
+    with pytest.raises(ValueError, match="not a whole safetensors file"):
         authors_weights(clone)
 
 
@@ -120,6 +120,17 @@ def test_synthetic_victims():
     assert victims.images.shape == (5, 3, 32, 32)
     assert victims.labels.tolist() == [STOP] * 5
     assert torch.equal(victims.masks["stickers"], rp2_stickers())
+
+
+def test_victims_have_the_size_of_the_model(clone):
+    victims = load_victims("synthetic", n=2, image_size=(48, 48))
+    assert victims.images.shape == (2, 3, 48, 48)
+    assert all(mask.shape[-2:] == (48, 48) for mask in victims.masks.values())
+    assert torch.equal(load_victims(f"rp2:{clone}", image_size=(32, 32)).images, load_victims(f"rp2:{clone}").images)
+    with pytest.raises(ValueError, match="are 32x32 pixels, the model takes 48"):
+        load_victims(f"rp2:{clone}", image_size=48)
+    with pytest.raises(ValueError, match="images are square here"):
+        load_victims("synthetic", image_size=(32, 48))
 
 
 @pytest.mark.parametrize("text", ["", "rp2", "rp2:", "synthetic:x", "lisa:/tmp"])
@@ -159,9 +170,9 @@ def test_bad_files_are_named(clone):
         victim_images(clone)
     with pytest.raises(ValueError, match="no pixel"):
         rp2_mask(clone, threshold=1.0)
-    with pytest.raises(ValueError, match="there is stickers, octagon"):
+    with pytest.raises(ValueError, match=r"mask: expected one of \['stickers', 'octagon'\], got 'hat'"):
         rp2_mask(clone, "hat")
-    with pytest.raises(ValueError, match="there is stickers, poster"):
+    with pytest.raises(ValueError, match=r"run: expected one of \['stickers', 'poster'\]"):
         published_noise(clone, "art")
     for path in root.rglob("*.index"):
         path.unlink()

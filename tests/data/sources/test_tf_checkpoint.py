@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from blurnet.data.sources.crc32c import crc32c, masked_crc32c
-from blurnet.data.sources.tf_checkpoint import MAGIC, read_tf_checkpoint
+from blurnet.data.sources._tf_checkpoint import MAGIC, masked_crc32c, read_tf_checkpoint
 
 DTYPES = {np.dtype("float32"): 1, np.dtype("float64"): 2, np.dtype("int32"): 3, np.dtype("int64"): 9}
 
@@ -94,21 +93,9 @@ def test_what_was_written_is_read(tmp_path, tensors, per_block):
             assert torch.equal(found[name], torch.from_numpy(array))
 
 
-def test_crc32c():
-    assert crc32c(b"123456789") == 0xE3069283
-    assert crc32c(b"") == 0
-    assert crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720, B.4
-
-
-@pytest.mark.parametrize("size", [63, 64, 65, 100, 1000, 4097])
-def test_crc32c_in_lanes_is_the_plain_loop(size):
-    data = np.random.default_rng(size).integers(0, 256, size, dtype=np.uint8).tobytes()
-    register = 0xFFFFFFFF
-    for byte in data:
-        register ^= byte
-        for _ in range(8):
-            register = (register >> 1) ^ (0x82F63B78 if register & 1 else 0)
-    assert crc32c(data) == register ^ 0xFFFFFFFF
+def test_masked_crc32c():
+    crc = 0xE3069283  # of b"123456789", RFC 3720
+    assert masked_crc32c(b"123456789") == (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def test_missing_files(tmp_path, tensors):

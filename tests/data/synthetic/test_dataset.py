@@ -104,7 +104,7 @@ def test_indices() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"split": "validation"}, ValueError, "split must be one of train, val, test, got 'validation'"),
+        ({"split": "validation"}, ValueError, r"split: expected one of \['train', 'val', 'test'\], got 'validation'"),
         ({"size": 0}, ValueError, "size must be at least 1, got 0"),
         ({"size": 2.5}, TypeError, "size must be an int, got 2.5"),
         ({"seed": None}, TypeError, "seed must be an int, got None"),

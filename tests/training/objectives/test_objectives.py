@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from blurnet.layers.insert import insert_after
 from blurnet.layers.penalties import TotalVariation, penalties
+from blurnet.training.callbacks import robust_share
 from blurnet.training.classifier import Classifier
-from blurnet.training.guard import robust_share
 from blurnet.training.objectives.adversarial import TRADES, FastTraining, FGSMTraining, PGDTraining, divergence
 from blurnet.training.objectives.base import CleanLogitPairing, Natural, Objective
 from blurnet.training.objectives.inner import target_classes, uniform_start
@@ -301,13 +301,13 @@ def test_draws_follow_from_the_position(batch):
 @pytest.mark.parametrize(
     ("spec", "error", "says"),
     [
-        (ObjectiveSpec("madry"), ValueError, "unknown objective 'madry'; there are: alp, clp, doa, fast"),
+        (ObjectiveSpec("madry"), ValueError, r"objective: expected one of \['natural', 'fgsm', .*\], got 'madry'"),
         (ObjectiveSpec("pgd", {"epsilon": 1.0}), ValueError, "unknown .*epsilon.* allowed are .*radius"),
         (ObjectiveSpec("pgd", {"label_smoothing": 0.1}), ValueError, "unknown .*label_smoothing"),
         (ObjectiveSpec("pgd", {"steps": 2.5}), TypeError, "expected int, got 2.5"),
         (ObjectiveSpec("pgd", {"target": "any"}), TypeError, "least-likely"),
-        (ObjectiveSpec("pgd", {"radius": -1.0}), ValueError, "radius: expected a number from 0, got -1.0"),
-        (ObjectiveSpec("fgsm", {"clean": 2.0}), ValueError, r"clean: expected a share in \[0, 1\], got 2.0"),
+        (ObjectiveSpec("pgd", {"radius": -1.0}), ValueError, "PGDTraining radius: expected from 0, got -1.0"),
+        (ObjectiveSpec("fgsm", {"clean": 2.0}), ValueError, r"FGSMTraining clean: expected in \[0, 1\], got 2.0"),
         (ObjectiveSpec("trades", {"step_size": 0.0}), ValueError, "step_size: expected a positive number"),
         (ObjectiveSpec("doa", {"stride": 0}), ValueError, "stride: expected from 1, got 0"),
         (ObjectiveSpec("patch", {"area": 2.0}), ValueError, r"area: expected a share .* got 2.0"),

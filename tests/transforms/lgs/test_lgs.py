@@ -13,7 +13,7 @@ from torch import nn
 from blurnet.transforms.lgs import fast as lgs_fast
 from blurnet.transforms.lgs.formula import lgs_formula
 from blurnet.transforms.lgs.lgs import LGS, lgs
-from blurnet.transforms.lgs.settings import Settings
+from blurnet.transforms.lgs.settings import LGSSettings
 
 
 def image(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -93,7 +93,7 @@ def test_averaging_the_kept_windows_is_their_union():
 def test_the_formula_with_gradient_gives_the_same_numbers(variant, low_pass):
     x = image(2, 3, 47, 38)
     values = {"smoothing": 2.3, "block": 8, "overlap": 3, "threshold": 0.2, "temperature": 0.05, "gate": "hard"}
-    settings = Settings(**values, **variant, low_pass=low_pass)
+    settings = LGSSettings(**values, **variant, low_pass=low_pass)
     formula = lgs_formula(x, settings, settings.windows(x.shape))
     torch.testing.assert_close(formula, lgs_fast.lgs_fast(x, settings, settings.windows(x.shape)), rtol=0, atol=1e-12)
 
@@ -296,7 +296,7 @@ BAD += [{"gate": "soft", "temperature": 0}]
 
 @pytest.mark.parametrize("settings", BAD, ids=str)
 def test_bad_settings_raise(settings):
-    name = "low_pass" if "low_pass" in settings else "lgs"
+    name = "LGS low_pass" if "low_pass" in settings else "LGS"
     with pytest.raises(ValueError, match=name):
         LGS(**settings)
     with pytest.raises(ValueError, match=name):

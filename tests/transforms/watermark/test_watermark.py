@@ -15,7 +15,7 @@ from blurnet.zoo.spec import DefenseSpec, ModelSpec
 
 
 class Bright(nn.Module):
-    """Logits that hang on bright pixels only, with a weight of its own."""
+    """Logits that depend on bright pixels only, with a weight of its own."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -8,11 +8,10 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-import blurnet.training.guard as guard_file
+import blurnet.training.callbacks as guard_file
 from blurnet.cli.shared import quiet
-from blurnet.training.callbacks import EMA, StepSeed, best_and_last
+from blurnet.training.callbacks import EMA, OverfittingGuard, StepSeed, best_and_last
 from blurnet.training.classifier import Classifier
-from blurnet.training.guard import OverfittingGuard
 from blurnet.training.objectives.table import ObjectiveSpec
 from blurnet.training.optimizers import make_schedule
 

@@ -8,22 +8,19 @@ import torch
 from safetensors.torch import load_file
 
 from blurnet.cli.evaluate import evaluate_main
-from blurnet.evaluation.compare import compare
-from blurnet.evaluation.defenses import defenses_part, put_in_front
-from blurnet.evaluation.examine import Suspect
-from blurnet.evaluation.probe import first_layer
+from blurnet.evaluation.cards import with_report
+from blurnet.evaluation.render.compare import compare
+from blurnet.evaluation.report import read_report
+from blurnet.evaluation.sanity.examine import Examination
 from blurnet.transforms.base import transforms_of
-from blurnet.transforms.bit_depth import bit_depth
-from blurnet.transforms.gaussian import gaussian_filter
 from blurnet.zoo.build import build
 from blurnet.zoo.card import Card
 from blurnet.zoo.models import load_model, models_root, save_model
-from blurnet.zoo.parse import parse_defenses
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
 from tests.evaluation.tiny_subject import LIGHTNING
 
 pytestmark = [pytest.mark.filterwarnings(text) for text in LIGHTNING]
-PLAIN = models_root() / "lisa_cnn-synthetic"  # one that answers rightly
+PLAIN = models_root() / "lisa_cnn-synthetic"  # one that answers correctly
 QUICK = ["--device", "cpu", "--trainer.enable_progress_bar", "false", "--image-steps", "2", "--limit", "5"]
 TWO = ["--defenses", "gaussian:sigma=0.5,bit_depth:bits=4"]
 
@@ -54,25 +51,10 @@ def refused(capsys: pytest.CaptureFixture[str], model: Path, out: Path, *more: s
     return error
 
 
-def test_they_stand_in_front_in_the_order_given(own):
-    model, x = load_model(own), torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    behind = put_in_front(model, parse_defenses("gaussian:sigma=0.5,bit_depth:bits=4"))
-    with torch.no_grad():
-        assert torch.equal(behind(x), model(bit_depth(gaussian_filter(x, 0.5), 4)))
-        assert not torch.allclose(behind(x), model(x))
-    assert [type(t).__name__ for t in transforms_of(behind)] == ["Gaussian", "BitDepth", "Gaussian"]
-    assert (behind.classes, behind.spec, behind.card) == (model.classes, model.spec, model.card)
-    assert not behind.training
-    assert put_in_front(model, []) is model
-    layer = first_layer(behind, x)
-    assert torch.equal(layer.before, first_layer(model, x).before)  # without any of the defenses
-    assert not torch.allclose(layer.after, first_layer(model, x).after)
-
-
 def test_the_report_says_what_stands_in_front(own, tmp_path, monkeypatch):
-    checked: list[Suspect] = []
-    monkeypatch.setattr("blurnet.cli.evaluate.examine", lambda listed, *_: checked.extend(listed))
-    monkeypatch.setattr("blurnet.cli.evaluate.draw_pictures", lambda *_: [])
+    checked: list[Examination] = []
+    monkeypatch.setattr("blurnet.evaluation.plan.examine", lambda listed, *_: checked.extend(listed) or [])
+    monkeypatch.setattr("blurnet.evaluation.report.victim_pictures", lambda *_: {})
     more = ["--attacks", "rp2,lavan", "--targets", "12", "--steps", "2", "--transfer-from", str(PLAIN), *TWO]
     _, report = run(own, tmp_path / "run", *more)
     defenses = report["defenses"]
@@ -89,16 +71,16 @@ def test_the_report_says_what_stands_in_front(own, tmp_path, monkeypatch):
         assert defenses["note"] in (tmp_path / "run" / name).read_text()
     header = json.loads((tmp_path / "run" / "samples.jsonl").read_text().splitlines()[0])
     assert header["defenses"] == defenses
-    assert [len(transforms_of(suspect.attacked)) for suspect in checked] == [3, 3]  # the stickers and the square
+    assert [len(transforms_of(one.attacked)) for one in checked] == [3, 3]  # the stickers and the square
     assert report["transfer"]["source"] == "lisa_cnn-synthetic"
     assert compare([tmp_path / "run"]).startswith("| | own behind gaussian(sigma=0.5), bit_depth(bits=4) |")
     with pytest.raises(ValueError, match=r"behind gaussian\(sigma=0.5\) in front; bit_depth"):
-        load_model(own).card.with_report(report)
+        with_report(load_model(own).card, read_report(tmp_path / "run"))
 
 
 def test_what_transfers_is_made_on_the_source_alone(tmp_path, monkeypatch):
     """On an undefended copy of itself the attack is the white-box one, whatever stands in front of the model."""
-    monkeypatch.setattr("blurnet.cli.evaluate.draw_pictures", lambda *_: [])
+    monkeypatch.setattr("blurnet.evaluation.report.victim_pictures", lambda *_: {})
     more = ["--attacks", "rp2", "--targets", "12", "--steps", "3", "--transfer-from", str(PLAIN), "--no-sanity"]
     noises = []
     for name, defenses in (("plain", ""), ("defended", "gaussian:sigma=1")):
@@ -135,7 +117,7 @@ def test_folders_begun_before_there_were_defenses_go_on(tmp_path, capsys):
 
 
 def test_random_ones_repeat(tmp_path, monkeypatch):
-    monkeypatch.setattr("blurnet.cli.evaluate.draw_pictures", lambda *_: [])
+    monkeypatch.setattr("blurnet.evaluation.report.victim_pictures", lambda *_: {})
     more = ["--attacks", "rp2,lavan", "--targets", "12", "--steps", "2", "--no-sanity"]
     more += ["--defenses", "random_resize_pad"]
     first, again = (run(PLAIN, tmp_path / "run", *more)[1] for _ in range(2))
@@ -163,19 +145,10 @@ def test_not_adaptive_is_said(tmp_path, capsys):
         ("lgs:after=relu1", "defense 'lgs' takes images: leave out after and before"),
         ("jpeg:qality=3", "defense 'jpeg': args: unknown ['qality']; allowed are ['quality'"),
         ("jpeg:quality=high", "quality: expected int"),
-        ("jpeg:quality=900", "jpeg quality: expected an integer from 1 to 100, got 900"),
+        ("jpeg:quality=900", "JPEG quality: expected in [1, 100], got 900"),
         ("jpeg:quality", "expected name:argument=value, got 'quality'"),
     ],
 )
 def test_bad_ones_end_in_one_line(tmp_path, capsys, text, message):
     assert message in refused(capsys, PLAIN, tmp_path / "run", "--defenses", text)
     assert not (tmp_path / "run").exists()
-
-
-def test_a_model_without_any(own):
-    part = defenses_part(load_model(PLAIN).spec, [])
-    assert part == {"own": [], "added": [], "note": "Defenses: none."}
-    assert defenses_part(None, [])["note"] == "Defenses: none."
-    assert (
-        defenses_part(load_model(own).spec, [])["note"] == "Defenses: gaussian(sigma=2) in front, of the model itself."
-    )

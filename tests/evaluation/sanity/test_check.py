@@ -1,5 +1,6 @@
 """Planted gradient masking raises its flag; an honest net raises none."""
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -12,10 +13,10 @@ from blurnet.attacks.wrappers.model import EOT
 from blurnet.balls import Ball
 from blurnet.bpda import bpda
 from blurnet.data.sources.victims import load_victims
-from blurnet.evaluation import attack_checks, model_checks
-from blurnet.evaluation.flags import Flag, at_least, unlikely
-from blurnet.evaluation.sanity import CHECKS, check
-from blurnet.evaluation.trial import Trial
+from blurnet.evaluation.sanity import attack_checks, model_checks
+from blurnet.evaluation.sanity.check import CHECKS, check
+from blurnet.evaluation.sanity.flags import Flag, at_least, unlikely
+from blurnet.evaluation.sanity.subject import Subject
 from blurnet.masks import Place
 from blurnet.modes import attacking
 from blurnet.zoo.models import list_models, load_model
@@ -27,7 +28,7 @@ each_threat = pytest.mark.parametrize("threat", THREATS.values(), ids=THREATS)
 
 @pytest.fixture(scope="module")
 def honest() -> tuple[nn.Module, Tensor, Tensor]:
-    """A small net, trained on noisy templates, with 16 images that it answers rightly."""
+    """A small net, trained on noisy templates, with 16 images that it answers correctly."""
     generator = torch.Generator().manual_seed(0)
     templates = F.interpolate(torch.rand(5, 3, 4, 4, generator=generator), 16)
 
@@ -173,8 +174,8 @@ def test_an_honest_net_raises_none(threat, honest):
 
 def test_transfer_is_stronger_where_the_gradient_is_hidden(honest):
     net, images, labels = honest
-    trial = made(Defended(net, quantised), images, labels, source=net)
-    flag = attack_checks.transfer_beats_gradient(trial)
+    subject = made(Defended(net, quantised), images, labels, source=net)
+    flag = attack_checks.transfer_beats_gradient(subject)
     assert flag.name == "transfer-beats-gradient"
     assert flag.evidence["against"] >= 13
     assert attack_checks.transfer_beats_gradient(made(net, images, labels)) is None
@@ -188,32 +189,32 @@ def test_one_step_is_stronger_where_steps_are_misled(honest):
         same = (x.detach()[:, None] == images[None]).flatten(2).all(2).any(1).view(-1, 1, 1, 1)
         return inner(bpda(x, torch.where(same, x, -x)))
 
-    trial = made(Defended(net, misled), images, labels)
-    assert attack_checks.single_step_beats_iterative(trial).name == "single-step-beats-iterative"
+    subject = made(Defended(net, misled), images, labels)
+    assert attack_checks.single_step_beats_iterative(subject).name == "single-step-beats-iterative"
 
 
 def test_a_mean_of_passes_is_checked_in_place_of_a_random_model(honest):
     net, images, labels = honest
     model = Defended(net, noisy)
-    trial = made(model, images, labels)
-    assert trial.spread > 1e-3
-    assert trial.mean is not model
-    assert attack_checks.black_box_beats_gradient(trial) is None
+    subject = made(model, images, labels)
+    assert subject.spread > 1e-3
+    assert subject.mean is not model
+    assert attack_checks.black_box_beats_gradient(subject) is None
     assert model_checks.random_model(made(EOT(PGD(BALL), 4).seen(net), images, labels)) is None
 
 
-def made(model, images, labels, **settings) -> Trial:
+def made(model, images, labels, **settings) -> Subject:
     with attacking(model):
-        return Trial.of(model, images, labels, **{"ball": BALL, "steps": STEPS, **settings})
+        return Subject.of(model, images, labels, **{"ball": BALL, "steps": STEPS, **settings})
 
 
-def test_only_rightly_answered_images_count(honest):
+def test_only_correctly_answered_images_count(honest):
     net, images, labels = honest
     wrong = labels.clone()
     wrong[:12] = (labels[:12] + 1) % 5
     assert made(net, images, wrong).n == 4
     assert made(net, images.repeat(3, 1, 1, 1), labels.repeat(3)).n == 32
-    with pytest.raises(ValueError, match="answers none of the 16 images rightly"):
+    with pytest.raises(ValueError, match="answers none of the 16 images correctly"):
         check(net, images, (labels + 1) % 5)
 
 
@@ -233,7 +234,7 @@ def test_flags_name_their_check_and_are_plain_data(honest):
     order = list(CHECKS)
     assert [order.index(flag.name) for flag in flags] == sorted(order.index(flag.name) for flag in flags)
     for flag in flags:
-        plain = flag.as_dict()
+        plain = dataclasses.asdict(flag)
         assert set(plain) == {"name", "cause", "cure", "evidence"}
         assert all(isinstance(v, int | float | str | list) for v in plain["evidence"].values())
         assert plain["cause"].endswith(".")

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import google_crc32c
 import torch
 from torch import Tensor
-
-from blurnet.data.sources.crc32c import masked_crc32c
 
 MAGIC = 0xDB4775248B80FB57
 FOOTER_BYTES = 48
@@ -63,6 +62,12 @@ def read_tf_checkpoint(prefix: str | Path) -> dict[str, Tensor]:
             files[entry.shard] = path.read_bytes()
         tensors[name] = _tensor(name, entry, files[entry.shard], path)
     return tensors
+
+
+def masked_crc32c(data: bytes) -> int:
+    """The CRC32C of bytes as TensorFlow and LevelDB store it: rotated right by 15 bits plus a constant."""
+    crc: int = google_crc32c.value(data)
+    return (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def _tensor(name: str, entry: Entry, data: bytes, path: Path) -> Tensor:
