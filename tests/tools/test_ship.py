@@ -57,8 +57,9 @@ def test_what_is_generated_from_the_cards_is_what_stands_there(zoo: Path, monkey
         (zoo / name / "README.md").write_text("lost")
     run(monkeypatch, "--render")
     for name in NAMES:
-        for file in ("README.md", "card.json"):
-            assert (zoo / name / file).read_text() == (SHIPPED / name / file).read_text()
+        assert (zoo / name / "README.md").read_text() == (SHIPPED / name / "README.md").read_text()
+        before, after = (json.loads((root / name / "card.json").read_text()) for root in (SHIPPED, zoo))
+        assert after == after | before  # a later version may state more, and says the same
     table = (zoo / "README.md").read_text()
     assert all(name in table for name in NAMES)
     assert "lisa_cnn-pgd" not in table
