@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 POOL = 2**31  #: bytes of memory touched before anything is timed
@@ -33,6 +34,18 @@ def medians(
                 bar.total = max(rounds, int(seconds / (time.perf_counter() - began)))
             bar.update()
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def finished(run: Callable[[], object], x: Tensor) -> Callable[[], object]:
+    """The run until its result is there: a GPU works on after the call."""
+    if not x.is_cuda:
+        return run
+
+    def wait() -> None:
+        run()
+        torch.cuda.synchronize(x.device)
+
+    return wait
 
 
 @functools.cache

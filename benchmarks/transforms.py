@@ -16,11 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks import transforms_peers as peers
-from benchmarks.timing import medians
+from benchmarks import transforms_scaling as growth
+from benchmarks.pictures import pictures
+from benchmarks.timing import finished, medians
 from blurnet.masks import rectangles
 from blurnet.transforms.base import Transform
 from blurnet.transforms.bilateral import Bilateral
@@ -145,15 +146,6 @@ TABLE: dict[str, Entry] = {
 }
 
 
-def pictures(count: int, size: int, device: str = "cpu") -> Tensor:
-    """Smooth random images with a noisy square of 2 % of the area, as a patch attack leaves them."""
-    g = torch.Generator().manual_seed(0)
-    x = F.interpolate(torch.rand(count, 3, 40, 40, generator=g), size, mode="bilinear")
-    side = round(0.14 * size)
-    x[..., :side, -side:] = torch.rand(count, 3, side, side, generator=g)
-    return x.to(device)
-
-
 def compare(name: str, rounds: int, images: Tensor) -> list[Row]:
     """The rows of one transformation, all its peers in interleaved rounds."""
     entry = TABLE[name]
@@ -169,18 +161,6 @@ def compare(name: str, rounds: int, images: Tensor) -> list[Row]:
     with torch.no_grad():
         times = {key: seconds / len(x) for key, seconds in medians(entries, rounds, name, SECONDS).items()}
     return [Row(name, times["ours"], peer, times[peer], entry.peers[peer][1]) for peer in entries if peer != "ours"]
-
-
-def finished(run: Callable[[], object], x: Tensor) -> Callable[[], object]:
-    """The run until its result is there: a GPU works on after the call."""
-    if not x.is_cuda:
-        return run
-
-    def wait() -> None:
-        run()
-        torch.cuda.synchronize(x.device)
-
-    return wait
 
 
 def show(rows: list[Row]) -> None:
@@ -213,10 +193,8 @@ def main() -> None:
     times = f"median of {arguments.rounds} interleaved rounds or more"
     print(f"torch {torch.__version__}, {arguments.threads} threads, {times}\n")
     if arguments.scaling:
-        from benchmarks import transforms_scaling as growth  # it imports this module
-
-        names = arguments.only
-        growth.show(growth.measure(n, arguments.rounds, arguments.device, arguments.threads) for n in names)
+        device, threads = arguments.device, arguments.threads
+        growth.show(growth.measure(n, TABLE[n].make, arguments.rounds, device, threads) for n in arguments.only)
         return
     images = pictures(arguments.images, arguments.size, arguments.device)
     show([row for name in arguments.only for row in compare(name, arguments.rounds, images)])

@@ -9,14 +9,14 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
-from benchmarks.timing import medians
-from benchmarks.transforms import TABLE, finished, pictures
+from benchmarks.pictures import pictures
+from benchmarks.timing import finished, medians
 from blurnet.transforms.base import Transform
 from blurnet.transforms.watermark.watermark import DigitalWatermark
 
@@ -27,7 +27,8 @@ FEW, MANY = 16, 64  #: images of 299 x 299 whose memory is compared
 MEMORY = """
 import re, sys, torch
 from pathlib import Path
-from benchmarks.transforms import pictures
+from benchmarks.pictures import pictures
+from benchmarks.transforms import TABLE
 from benchmarks.transforms_scaling import fitted
 
 name, count, device, threads = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
@@ -36,9 +37,9 @@ def status(key):
     return int(re.search(key + r":\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
 
 torch.set_num_threads(threads)
-transform, x = fitted(name, 299, device), pictures(count, 299, device)
+transform, x = fitted(TABLE[name].make(), 299, device), pictures(count, 299, device)
 with torch.no_grad():
-    fitted(name, 64, device)(x[:2, :, :64, :64])
+    fitted(TABLE[name].make(), 64, device)(x[:2, :, :64, :64])
     if x.is_cuda:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -60,25 +61,25 @@ class Growth(NamedTuple):
     many: float
 
 
-def measure(name: str, rounds: int, device: str, threads: int) -> Growth:
-    """Time and memory of one transformation."""
-    sizes = [_seconds(name, OF_SIZES, size, rounds, device) for size in SIZES]
-    counts = [_seconds(name, count, OF_COUNTS, rounds, device) for count in COUNTS]
+def measure(name: str, make: Callable[[], Transform], rounds: int, device: str, threads: int) -> Growth:
+    """Time and memory of one transformation, by its name in the table and how it is made."""
+
+    def seconds(count: int, size: int) -> float:
+        transform, x = fitted(make(), size, device), pictures(count, size, device)
+        with torch.no_grad():
+            return medians({"ours": finished(lambda: transform(x), x)}, rounds, f"{name}, {count} of {size}")["ours"]
+
+    sizes = [seconds(OF_SIZES, size) for size in SIZES]
+    counts = [seconds(count, OF_COUNTS) for count in COUNTS]
     return Growth(name, sizes, counts, *(_memory(name, count, device, threads) for count in (FEW, MANY)))
 
 
-def fitted(name: str, size: int, device: str) -> Transform:
-    """A transformation of the table for images of ``size`` pixels a side: a mask takes the same share of them."""
-    transform = TABLE[name].make().eval()
+def fitted(transform: Transform, size: int, device: str) -> Transform:
+    """A transformation in evaluation mode for images of ``size`` pixels a side; a mask takes the same share of them."""
+    transform = transform.eval()
     if isinstance(transform, DigitalWatermark) and transform.mask is not None:
         transform.mask = F.interpolate(transform.mask, (size, size))
     return transform.to(device)
-
-
-def _seconds(name: str, count: int, size: int, rounds: int, device: str) -> float:
-    transform, x = fitted(name, size, device), pictures(count, size, device)
-    with torch.no_grad():
-        return medians({"ours": finished(lambda: transform(x), x)}, rounds, f"{name}, {count} of {size}")["ours"]
 
 
 def _memory(name: str, count: int, device: str, threads: int) -> float:

@@ -1,44 +1,51 @@
-"""Attack a model with stickers and patches, and write a report to open in a browser.
+"""Attack a net with patches and more, and write a report to open in a browser.
 
-    python examples/attack_and_report.py                                a shipped net, rendered stop signs
-    python examples/attack_and_report.py --model runs/mine/model --data folder:DIR --limit 200
-    python examples/attack_and_report.py --defenses jpeg:quality=50     put a defense in front and attack through it
+    python examples/attack_and_report.py                                a shipped net, rendered signs
+    python examples/attack_and_report.py --model runs/mine/model --folder DIR --limit 200      one subfolder a class
+    python examples/attack_and_report.py --jpeg 50                      put a defense in front and attack through it
 
-It is ``evaluate.py`` with few of its options; the report has the headline, pictures, intervals, flags, and the command.
+The net may be any module that takes images in [0, 1] and gives logits; the images any data set of (image, label). The
+report has the headline, pictures, intervals and flags, and ``evaluate.py`` does the same from the command line.
 """
 
 import argparse
 from pathlib import Path
 
-from blurnet.cli import evaluate_main
-from blurnet.evaluation.report import read_report
+import blurnet
+from blurnet.data.sources.folder import FolderImages
+from blurnet.data.synthetic.dataset import SyntheticSigns
 
 
 def main() -> None:
     """Attack, report, print the headline."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="lisa_cnn-synthetic", help="a shipped name or a model's folder")
-    parser.add_argument("--data", default="synthetic", help="images to attack: synthetic, folder:DIR, lisa-crops:DIR")
-    parser.add_argument("--defenses", default="", help="transformations to put in front, such as lgs,jpeg:quality=50")
+    parser.add_argument("--folder", type=Path, help="your images, one subfolder a class; none: rendered signs")
+    parser.add_argument("--jpeg", type=int, metavar="QUALITY", help="compress images in front of the net")
     parser.add_argument("--attacks", default="autopatch,pgd", help="see evaluate.py --help")
     parser.add_argument("--budget", default="quick", help="quick, standard (to quote) or full")
-    parser.add_argument("--limit", type=int, default=16, help="images")
+    parser.add_argument("--limit", type=int, default=16, help="images to attack")
     parser.add_argument("--out", type=Path, default=Path("runs/report"), help="where the report goes")
     arguments = parser.parse_args()
 
-    command = ["--model", arguments.model, "--data", arguments.data, "--on", "data", "--limit", str(arguments.limit)]
-    command += ["--attacks", arguments.attacks, "--budget", arguments.budget, "--out", str(arguments.out)]
-    command += ["--defenses", arguments.defenses] if arguments.defenses else []
-    status = evaluate_main(command)
+    net = blurnet.load_model(arguments.model)
+    classes = net.classes
+    images = SyntheticSigns("test", 340)
+    if arguments.folder:
+        images = FolderImages(arguments.folder, image_size=32, fit="stretch").files("all")
+    if arguments.jpeg:
+        net = blurnet.defend(net, blurnet.JPEG(quality=arguments.jpeg))
 
-    report = read_report(arguments.out)
-    print(f"\ncorrect before any attack   {report.clean.percent:>7}   on the whole test split")
+    report = blurnet.evaluate(
+        net, images, attacks=arguments.attacks, classes=classes, budget=arguments.budget, limit=arguments.limit,
+        out=arguments.out,
+    )  # fmt: skip
+
+    print(f"\nanswered correctly before any attack    {report.clean}")
     for attack in report.per_image.attacks:
-        print(f"correct under {attack.name:13} {attack.robust.percent:>7}   {attack.threat}")
-    print(
-        f"correct under all of them   {report.robust.percent:>7}   ({report.robust.interval}, {report.robust.trials})"
-    )
-    print(f"\nOpen {arguments.out / 'report.html'}" + ("; it has flags to read first" if status else ""))
+        print(f"answered correctly under {attack.name:14} {attack.robust}   {attack.threat}")
+    print(f"answered correctly under all of them    {report.robust}")
+    print(f"\nOpen {arguments.out / 'report.html'}" + ("; it has flags to read first" if report.flags else ""))
 
 
 if __name__ == "__main__":

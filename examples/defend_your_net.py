@@ -45,13 +45,13 @@ def main() -> None:
     attack = blurnet.AutoPatch(area=0.05, budget=arguments.budget)
     print(f"{attack} on {len(images)} signs", flush=True)
     transferred = attack(plain, images, labels)
-    print(f"\n{'answered rightly':20} {'plain':>8} {'defended':>9}")
+    print(f"\n{'answered correctly':20} {'plain':>8} {'defended':>9}")
     for what, attacked in (
         ("clean", lambda net: images),
         ("patch made on plain", lambda net: transferred),
         ("patch made on itself", lambda net: attack(blurnet.adaptive(net), images, labels)),
     ):
-        shares = [right(net, attacked(net), labels) for net in (plain, robust)]
+        shares = [correct(net, attacked(net), labels) for net in (plain, robust)]
         print(f"{what:20} {shares[0]:8.1%} {shares[1]:9.1%}", flush=True)
     print("\nThe last line counts: an attacker may know the defenses, and adaptive() gives gradients through them.")
 
@@ -72,8 +72,8 @@ def fit(net: nn.Module, images: Tensor, labels: Tensor, epochs: int) -> None:
 
 
 @torch.no_grad()
-def right(net: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """Share of images that the net answers rightly."""
+def correct(net: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Share of images that the net answers correctly."""
     return float((net(images).argmax(1) == labels).float().mean())
 
 

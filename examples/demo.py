@@ -69,7 +69,7 @@ def render(reports: dict[str, Report]) -> str:
     for name, report in reports.items():
         rp2 = report.attacks[0]
         rates = report.clean, rp2.average.asr, rp2.worst.asr, report.robust
-        lines.append(f"| {name} | {' | '.join(rate.percent for rate in rates)} |")
+        lines.append(f"| {name} | {' | '.join('-' if rate is None else rate.percent for rate in rates)} |")
     return "\n".join(lines)
 
 

@@ -11,7 +11,6 @@ import argparse
 import shlex
 from pathlib import Path
 
-import torch
 from torchvision.utils import save_image
 
 import blurnet
@@ -43,11 +42,10 @@ def main() -> None:
     net = blurnet.load_model(arguments.out / "run" / "model")
     images, labels = FolderData(folder, image_size=32, fit="stretch").split("test").tensors()
     images, labels = images[:200], labels[:200]
-    attacked = blurnet.PGD(blurnet.Ball("linf", arguments.eps), steps=20)(net, images, labels)
-    with torch.no_grad():
-        clean, robust = ((net(x).argmax(1) == labels).float().mean() for x in (images, attacked))
+    attack = blurnet.PGD(blurnet.Ball("linf", arguments.eps), steps=20)
+    report = blurnet.evaluate(net, images, labels, attacks=attack, sanity=False)
     print(f"\nclasses: {', '.join(net.classes)}")
-    print(f"right on {len(labels)} test images: {clean:.1%}; under PGD of radius {arguments.eps:.3f}: {robust:.1%}")
+    print(f"answered correctly: {report.clean}; under PGD of radius {arguments.eps:.3f}: {report.robust}")
     print(f"\nnet = blurnet.load_model({str(arguments.out / 'run' / 'model')!r})")
 
 

@@ -35,20 +35,13 @@ from blurnet.attacks.ball.pgd import PGD
 from blurnet.attacks.engine.targets import Rule, choose_targets
 from blurnet.balls import Ball
 from blurnet.training.objectives.table import ObjectiveSpec
-from reproduce.cells import Cells
-from reproduce.lgs_setup import command, marks, rate
-from reproduce.short_training import (
-    Signs,
-    batched,
-    load_signs,
-    paired,
-    right,
-    right_under,
-    settings,
-    trained,
-    training_parser,
-)
-from reproduce.tables import markdown, write_rows
+from reproduce._common.answers import answers, batched, correct, correct_under, logits
+from reproduce._common.arguments import command
+from reproduce._common.cells import Cells
+from reproduce._common.marks import marks, paired, rate
+from reproduce._common.signs import Signs, load_signs, settings, training_parser
+from reproduce._common.tables import markdown, shown, write_rows
+from reproduce._common.training import trained
 
 NATURAL, MIXED = "natural", "mixed PGD"
 
@@ -88,17 +81,17 @@ class Long:
         return self.cells.get(f"{self.name} | {what} | {len(self.signs.attacked)} images", compute)
 
     def clean(self) -> str:
-        """Marks of right answers."""
-        return self.get("clean", lambda: batched(self.signs.attacked, self.arguments.device, self._right))
+        """Marks of correct answers."""
+        return self.get("clean", lambda: batched(self.signs.attacked, self.arguments.device, self._correct))
 
-    def _right(self, images: Tensor, labels: Tensor) -> Tensor:
-        return right(self.net, images, labels)
+    def _correct(self, images: Tensor, labels: Tensor) -> Tensor:
+        return correct(self.net, images, labels)
 
     def own(self) -> str:
         """Marks under the attack of the training."""
         steps, seed = self.arguments.train_steps, self.arguments.seed
         attack = PGD(self.ball, steps, 2 / 255, target="least-likely", seed=seed)
-        look = lambda x, y: right_under(self.net, attack, x, y)  # noqa: E731
+        look = lambda x, y: correct_under(self.net, attack, x, y)  # noqa: E731
         return self.get(f"own attack {steps}", lambda: batched(self.signs.attacked, self.arguments.device, look))
 
     def curve(self, aim: str) -> dict[int, dict[str, str]]:
@@ -121,9 +114,9 @@ class Long:
             chosen = standing.nonzero().squeeze(1)
             if len(chosen):
                 x, y = images[chosen], labels[chosen]
-                answers = self._answers(attack(self.net, x, y))
-                now["right"][chosen] &= answers == y
-                now["reached"][chosen] |= answers == self._targets(rule, x, y)
+                said = answers(self.net, attack(self.net, x, y))
+                now["right"][chosen] &= said == y
+                now["reached"][chosen] |= said == self._targets(rule, x, y)
             parts.append(now)
         return {key: "".join(marks(part[key]) for part in parts) for key in before}
 
@@ -135,18 +128,11 @@ class Long:
             now = {k: torch.tensor([text[i] == "1" for i in places], device=labels.device) for k, text in found.items()}
             yield places, images, labels, now
 
-    def _answers(self, images: Tensor) -> Tensor:
-        with torch.no_grad():
-            answers: Tensor = self.net(images).argmax(dim=1)
-        return answers
-
     def _targets(self, rule: Rule | None, images: Tensor, labels: Tensor) -> Tensor:
         """The class that each image was pulled to; -1, which nothing reaches, without a rule."""
         if rule is None:
             return torch.full_like(labels, -1)
-        with torch.no_grad():
-            logits = self.net(images)
-        targets = choose_targets(rule, logits, labels, seed=self.arguments.seed, images=images)
+        targets = choose_targets(rule, logits(self.net, images), labels, seed=self.arguments.seed, images=images)
         return targets if targets is not None else torch.full_like(labels, -1)
 
     def worst(self, standing: str) -> str:
@@ -161,7 +147,7 @@ class Long:
             for _, images, labels, now in self._shards({"right": standing}):
                 chosen = now["right"].nonzero().squeeze(1)
                 if len(chosen):
-                    now["right"][chosen] = right_under(self.net, attack, images[chosen], labels[chosen])
+                    now["right"][chosen] = correct_under(self.net, attack, images[chosen], labels[chosen])
                 parts.append(marks(now["right"]))
             return "".join(parts)
 
@@ -175,7 +161,7 @@ def measure(
     """All marks of one net."""
     net = net_of(signs, cells, weight, arguments)
     attacks = Long(signs, cells, name, net, arguments)
-    held_out = cells.get(f"{name} | held out", lambda: batched(signs.held_out, arguments.device, attacks._right))
+    held_out = cells.get(f"{name} | held out", lambda: batched(signs.held_out, arguments.device, attacks._correct))
     curves = {aim: attacks.curve(aim) for aim in AIMS}
     last = [curves[aim][arguments.steps[-1]]["right"] for aim in AIMS]
     standing = "".join("1" if set(each) == {"1"} else "0" for each in zip(*last, strict=True))
@@ -186,15 +172,15 @@ def row_of(name: str, found: dict[str, Any], steps: int) -> dict[str, Any]:
     """Published beside measured, with n and intervals."""
     end = {aim: found["curves"][aim][steps] for aim in AIMS}
     measured = {
-        "clean": rate(found["clean"]).as_dict(),
-        "own attack": rate(found["own attack"]).as_dict(),
-        "untargeted": rate(end["untargeted"]["right"]).as_dict(),
-        "random target": rate(end["random target"]["right"]).as_dict(),
-        "reached": rate(end["random target"]["reached"]).as_dict(),
-        "worst": rate(found["worst"]).as_dict(),
+        "clean": rate(found["clean"]),
+        "own attack": rate(found["own attack"]),
+        "untargeted": rate(end["untargeted"]["right"]),
+        "random target": rate(end["random target"]["right"]),
+        "reached": rate(end["random target"]["reached"]),
+        "worst": rate(found["worst"]),
     }
     curves = {
-        aim: {str(s): {k: rate(text).as_dict() for k, text in at.items()} for s, at in curve.items()}
+        aim: {str(s): {k: rate(text) for k, text in at.items()} for s, at in curve.items()}
         for aim, curve in found["curves"].items()
     }
     return {"row": name, "published": PUBLISHED.get(name), "measured": measured, "curves": curves}
@@ -228,7 +214,7 @@ def print_table(rows: list[dict[str, Any]], steps: int, own: int) -> None:
         p, m = row["published"] or {}, row["measured"]
         given = " / ".join(f"{p[k]:.1f}" if k in p else "-" for k in ("clean", "own attack", "long", "reached"))
         columns = ("clean", "own attack", "untargeted", "random target", "reached", "worst")
-        values = [f"{m[k]['value']:.1f} [{m[k]['low']:.0f}, {m[k]['high']:.0f}] n={m[k]['n']}" for k in columns]
+        values = [shown(m[k], n=True) for k in columns]
         lines.append([row["row"], given, *values])
     header = ["training", "published (ImageNet): clean / own attack / long / targets reached", "clean"]
     header += [f"own attack, {own} steps", f"untargeted, {steps}", f"random target, {steps}", "targets reached"]
@@ -243,12 +229,12 @@ def curves_figure(rows: list[dict[str, Any]], arguments: argparse.Namespace) -> 
         colour = f"C{number}"
         for aim, style in zip(AIMS, ("-", "--"), strict=True):
             points = [(int(s), at["right"]) for s, at in row["curves"][aim].items()]
-            x, y = [s for s, _ in points], [r["value"] for _, r in points]
+            x, y = [s for s, _ in points], [r.value for _, r in points]
             axis.plot(x, y, style, color=colour, marker=".", label=f"{row['row']}, {aim}")
             if aim == "untargeted":
-                low, high = [r["low"] for _, r in points], [r["high"] for _, r in points]
+                low, high = [r.low for _, r in points], [r.high for _, r in points]
                 axis.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
-        own = row["measured"]["own attack"]["value"]
+        own = row["measured"]["own attack"].value
         axis.plot([arguments.train_steps], [own], "o", color=colour, fillstyle="none", label="_own")
     axis.set_xscale("log")
     axis.set_xticks(arguments.steps, [str(steps) for steps in arguments.steps])

@@ -30,10 +30,10 @@ from blurnet.masks import rp2_stickers
 from blurnet.rates import Rate
 from blurnet.zoo.card import Card, ImageFigures
 from blurnet.zoo.models import list_models, load_model
-from reproduce.blurnet_table2 import PUBLISHED
-from reproduce.cells import Cells
-from reproduce.lgs_setup import command
-from reproduce.tables import markdown, victims_folder, write_rows
+from reproduce._common.arguments import add_json, add_out, command, crops_folder, new_parser, victims_folder
+from reproduce._common.cells import Cells
+from reproduce._common.table2 import PUBLISHED
+from reproduce._common.tables import markdown, shown, write_rows
 
 BASELINE, BLURNET, OTHERS = "no defense", "BlurNet", "others"
 
@@ -110,8 +110,7 @@ def attack_again(name: str, card: Card, options: argparse.Namespace) -> dict[str
     out = options.out / name
     data, victims = "synthetic", "synthetic"
     if options.data == "lisa-crops":
-        inside = options.root / "lisa-crops"
-        data = f"lisa-crops:{inside if inside.is_dir() else options.root}"
+        data = f"lisa-crops:{crops_folder(options.root)}"
         victims = f"rp2:{victims_folder(options.root)}"
     limit = [] if options.limit is None else ["--limit", str(options.limit)]
     steps = [] if options.image_steps is None else ["--image-steps", str(options.image_steps)]
@@ -182,7 +181,7 @@ def print_table(rows: list[dict[str, Any]]) -> None:
 
 
 def _shown(rate: dict[str, Any] | None) -> str:
-    return "-" if rate is None else f"{rate['value']:.1f} [{rate['low']:.0f}, {rate['high']:.0f}] n={rate['n']}"
+    return shown(None if rate is None else Rate(**rate), n=True)
 
 
 def verdict(rows: list[dict[str, Any]]) -> list[str]:
@@ -211,7 +210,7 @@ def verdict(rows: list[dict[str, Any]]) -> list[str]:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("--attack", action="store_true", help="attack again instead of reading cards")
     parser.add_argument(
         "--data",
@@ -226,8 +225,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--targets", default="all", help='of RP2: "all" or numbers with commas (default: all)')
     parser.add_argument("--image-steps", type=int, help="of PGD (default: by --budget)")
     parser.add_argument("--budget", choices=("quick", "standard", "full"), default="standard", help="of AutoPatch, PGD")
-    parser.add_argument("--out", type=Path, default=Path("runs/blurnet_baselines"), help="what --attack has finished")
-    parser.add_argument("--json", type=Path, help="write the rows here")
+    add_out(parser, "runs/blurnet_baselines", "what --attack has finished")
+    add_json(parser)
     arguments = parser.parse_args()
     if arguments.attack and (arguments.data == "lisa-crops") != (arguments.root is not None):
         parser.error("--root goes with --data lisa-crops")

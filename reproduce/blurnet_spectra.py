@@ -7,7 +7,6 @@ radial energy of the maps, and the claim behind the paper as numbers: the share 
 frequencies, in the clean maps and in what the sticker adds to them, and what a 5x5 box behind the layer leaves.
 """
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,8 +19,9 @@ from blurnet.evaluation.render.figures import png_bytes
 from blurnet.evaluation.render.pictures import energy_by_frequency, spectra_maps, spectra_rgb
 from blurnet.files import write_atomic
 from blurnet.spectra import low_frequency_energy
-from reproduce.blurnet_table1 import defended
-from reproduce.tables import markdown, root_parser, victims_folder, write_rows
+from reproduce._common.arguments import add_out, command, root_parser, victims_folder
+from reproduce._common.rp2 import authors_net, filtered
+from reproduce._common.tables import markdown, write_rows
 
 CUTOFF = 0.5  # of the highest frequency
 
@@ -48,13 +48,13 @@ def row(name: str, net: nn.Module, clean: Tensor, attacked: Tensor) -> dict[str,
 def main() -> None:
     """Draw the figures, print the shares."""
     parser = root_parser(__doc__)
-    parser.add_argument("--out", type=Path, default=Path("runs/spectra"), help="folder for the pictures")
+    add_out(parser, "runs/spectra", "folder for the pictures")
     arguments = parser.parse_args()
     root = victims_folder(arguments.root)
     clean = load_victims(f"rp2:{root}").images
     noise, mask = published_noise(root, "stickers"), rp2_mask(root, "stickers", threshold=0)
     attacked = (clean + mask * noise).clamp(0, 1)
-    plain, blurred = defended(root, None, 0), defended(root, "relu1", 5)
+    plain, blurred = authors_net(root), filtered(authors_net(root), "relu1", 5)
     arguments.out.mkdir(parents=True, exist_ok=True)
     with torch.no_grad():
         figures = {
@@ -70,7 +70,7 @@ def main() -> None:
     shown = [[r["row"], *(f"{r['measured'][k]:.1f} %" for k in ("clean", "difference", "loudness"))] for r in rows]
     header = ["what the rest of the net sees", "high-frequency energy, clean", "of the sticker's difference"]
     print("\n" + markdown([*header, "difference / clean (norm)"], shown))
-    write_rows(arguments.json, rows, cutoff=CUTOFF, command="python -m reproduce.blurnet_spectra --root DIR")
+    write_rows(arguments.json, rows, cutoff=CUTOFF, command=command("blurnet_spectra"))
 
 
 if __name__ == "__main__":

@@ -10,18 +10,15 @@ alone already loses five signs. Both counts are printed.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
-from torch import nn
-
-from blurnet.data.sources.rp2 import authors_weights, published_noise, rp2_mask
+from blurnet.data.sources.rp2 import published_noise, rp2_mask
 from blurnet.data.sources.victims import load_victims
-from blurnet.layers.insert import insert_after
-from blurnet.layers.lowpass import FixedLowPass
-from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.rates import Rate
-from reproduce.tables import markdown, root_parser, victims_folder, with_interval, write_rows
+from reproduce._common.answers import answers
+from reproduce._common.arguments import command, root_parser, victims_folder
+from reproduce._common.rp2 import authors_net, filtered
+from reproduce._common.tables import markdown, shown, write_rows
 
 #: Row, place of the filter, its size, published accuracy and attack success rate in percent.
 PUBLISHED = (
@@ -33,59 +30,53 @@ PUBLISHED = (
 )
 
 
-def defended(root: Path, place: str | None, size: int) -> nn.Module:
-    """The authors' net, with a box filter on the input or behind a layer."""
-    net: nn.Module = LisaCNN(18)
-    net.load_state_dict(authors_weights(root))
-    if place == "input":
-        net = nn.Sequential(FixedLowPass(size), net)
-    elif place is not None:
-        net = insert_after(net, place, FixedLowPass(size))
-    return net.eval()
+class Row(NamedTuple):
+    """A row of the table: what the net answers correctly, and what the noise does to its answers."""
+
+    name: str
+    published: dict[str, float]
+    accuracy: Rate
+    asr: Rate  #: signs not called stop
+    altered: Rate  #: predictions altered by the attack
+
+    def plain(self) -> dict[str, Any]:
+        """What is written."""
+        measured = {
+            "accuracy": self.accuracy.value,
+            "asr": self.asr.value,
+            "n": self.asr.n,
+            "accuracy_interval": [self.accuracy.low, self.accuracy.high],
+            "asr_interval": [self.asr.low, self.asr.high],
+            "altered": self.altered.value,
+        }
+        return {"row": self.name, "published": self.published, "measured": measured}
 
 
-def table(root: Path) -> list[dict[str, Any]]:
-    """Every row of the table, rates in percent with n and interval."""
+def table(root: Path) -> list[Row]:
+    """Every row of the table."""
     victims = load_victims(f"rp2:{root}")
     noise = published_noise(root, "stickers")
     adversarial = (victims.images + rp2_mask(root, "stickers", threshold=0) * noise).clamp(0, 1)
     rows = []
     for name, place, size, accuracy, asr in PUBLISHED:
-        net = defended(root, place, size)
-        with torch.no_grad():
-            clean, attacked = net(victims.images).argmax(1), net(adversarial).argmax(1)
-        right = Rate.of(int((clean == victims.labels).sum()), len(clean))
-        altered = Rate.of(int((clean != attacked).sum()), len(clean))
-        wrong = Rate.of(int((attacked != victims.labels).sum()), len(clean))
-        rows.append(
-            {
-                "row": name,
-                "published": {"accuracy": accuracy, "asr": asr},
-                "measured": {
-                    "accuracy": right.as_dict()["value"],
-                    "asr": wrong.as_dict()["value"],
-                    "n": len(clean),
-                    "accuracy_interval": [right.as_dict()["low"], right.as_dict()["high"]],
-                    "asr_interval": [wrong.as_dict()["low"], wrong.as_dict()["high"]],
-                    "altered": altered.as_dict()["value"],
-                },
-                "_shown": (with_interval(right), with_interval(wrong), with_interval(altered)),
-            }
-        )
+        net = filtered(authors_net(root), place, size)
+        clean, attacked = answers(net, victims.images), answers(net, adversarial)
+        flags = clean == victims.labels, attacked != victims.labels, clean != attacked
+        rows.append(Row(name, {"accuracy": accuracy, "asr": asr}, *map(Rate.over, flags)))
     return rows
 
 
 def main() -> None:
     """Print the table; write it where asked."""
-    parser = root_parser(__doc__)
-    arguments = parser.parse_args()
+    arguments = root_parser(__doc__).parse_args()
     rows = table(victims_folder(arguments.root))
-    shown = [
-        [r["row"], f"{r['published']['accuracy']:.1f}", f"{r['published']['asr']:.1f}", *r.pop("_shown")] for r in rows
-    ]
+    lines = []
+    for row in rows:
+        given = [f"{row.published[key]:.1f}" for key in ("accuracy", "asr")]
+        lines.append([row.name, *given, *(shown(rate, n=True) for rate in (row.accuracy, row.asr, row.altered))])
     header = ["BlurNet Table 1 (black box)", "accuracy, published", "ASR, published"]
-    print(markdown([*header, "accuracy, measured", "ASR, measured", "of these altered by the attack"], shown))
-    write_rows(arguments.json, rows, command="python -m reproduce.blurnet_table1 --root DIR")
+    print(markdown([*header, "accuracy, measured", "ASR, measured", "of these altered by the attack"], lines))
+    write_rows(arguments.json, [row.plain() for row in rows], command=command("blurnet_table1"))
 
 
 if __name__ == "__main__":

@@ -13,33 +13,22 @@ Two counts of success stand side by side. "strongest step": of each target's run
 
 import argparse
 import json
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import torch
 from torch import nn
 
-from blurnet.data.sources.rp2 import authors_weights
 from blurnet.data.sources.victims import Victims, load_victims
-from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.rates import Rate
 from blurnet.zoo.models import list_models, load_model
-from reproduce.lineages import ATTACKS, RESULTS, strongest
-from reproduce.tables import markdown, root_parser, victims_folder, write_rows
+from reproduce._common.arguments import command, root_parser, victims_folder
+from reproduce._common.rp2 import ATTACKS, authors_net, strongest
+from reproduce._common.table2 import PUBLISHED, RESULTS
+from reproduce._common.tables import markdown, write_rows
 
 #: Percent. A net below it answers one class whatever it sees: no sticker alters that, so it is counted, not averaged.
 COLLAPSED = 50.0
-
-#: Row, shipped model, published alpha, accuracy, average and worst success rate (percent) and dissimilarity.
-PUBLISHED = (
-    ("baseline", "lisa_cnn", "0", 91.0, 49.18, 90.0, 0.207),
-    ("3x3 learned, L-infinity", "lisa_cnn-linf3", "1e-5", 86.3, 30.0, 55.0, 0.201),
-    ("5x5 learned, L-infinity", "lisa_cnn-linf5", "0.1", 86.3, 24.11, 47.5, 0.189),
-    ("7x7 learned, L-infinity", "lisa_cnn-linf7", "0.1", 87.0, 11.61, 30.0, 0.203),
-    ("total variation", "lisa_cnn-tv", "1e-4", 85.6, 7.92, 17.5, 0.224),
-    ("total variation", "lisa_cnn-tv1e-5", "1e-5", 82.3, 8.47, 30.0, 0.199),
-)
 
 
 def attacked_row(
@@ -50,21 +39,20 @@ def attacked_row(
     net = net.to(memory_format=torch.channels_last)
     best = strongest(net, victims, [*ATTACKS, *extra_attacks(arguments)])
     n, targets = len(victims.labels), len(best["altered"])
-    average = Rate.of(sum(best["altered"]), n * targets).as_dict()
-    highest = Rate.of(max(best["altered"]), n).as_dict()
+    average, highest = Rate.of(sum(best["altered"]), n * targets), Rate.of(max(best["altered"]), n)
     return {
         "row": f"{name} ({alpha})",
         "model": model,
         "published": {"accuracy": published_accuracy, "asr": asr, "worst": worst, "dissimilarity": size},
         "measured": {
             "accuracy": accuracy,
-            "asr": average["value"],
-            "n": average["n"],
-            "asr_interval": [average["low"], average["high"]],
-            "worst": highest["value"],
-            "worst_interval": [highest["low"], highest["high"]],
-            "asr_last_step": Rate.of(sum(best["altered_last"]), n * targets).as_dict()["value"],
-            "worst_last_step": Rate.of(max(best["altered_last"]), n).as_dict()["value"],
+            "asr": average.value,
+            "n": average.n,
+            "asr_interval": [average.low, average.high],
+            "worst": highest.value,
+            "worst_interval": [highest.low, highest.high],
+            "asr_last_step": Rate.of(sum(best["altered_last"]), n * targets).value,
+            "worst_last_step": Rate.of(max(best["altered_last"]), n).value,
             "dissimilarity": round(best["dissimilarity"], 3),
             "attack": best["attack"],
         },
@@ -80,13 +68,6 @@ def extra_attacks(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         for lam in arguments.lam
         for loss in ("cross-entropy", "margin")
     ]
-
-
-def authors_net(root: Path) -> nn.Module:
-    """The RP2 authors' net as released."""
-    net = LisaCNN(18).eval()
-    net.load_state_dict(authors_weights(root))
-    return net
 
 
 def print_shipped(rows: list[dict[str, Any]]) -> None:
@@ -188,7 +169,7 @@ def main() -> None:
         print()
     lineages = lineage_rows(json.loads(RESULTS.read_text()))
     print_lineages(lineages)
-    write_rows(arguments.json, rows, lineages=lineages, command="python -m reproduce.blurnet_table2 --root DIR")
+    write_rows(arguments.json, rows, lineages=lineages, command=command("blurnet_table2"))
 
 
 if __name__ == "__main__":

@@ -25,20 +25,13 @@ from blurnet.attacks.ball.pgd import PGD
 from blurnet.balls import Ball
 from blurnet.training.objectives.table import ObjectiveSpec
 from blurnet.zoo.spec import DefenseSpec
-from reproduce.cells import Cells
-from reproduce.lgs_setup import command, rate
-from reproduce.short_training import (
-    Signs,
-    batched,
-    load_signs,
-    paired,
-    right,
-    right_under,
-    settings,
-    trained,
-    training_parser,
-)
-from reproduce.tables import markdown, write_rows
+from reproduce._common.answers import batched, correct, correct_under
+from reproduce._common.arguments import command
+from reproduce._common.cells import Cells
+from reproduce._common.marks import paired, rate
+from reproduce._common.signs import Signs, load_signs, settings, training_parser
+from reproduce._common.tables import markdown, shown, write_rows
+from reproduce._common.training import trained
 
 
 @dataclass(frozen=True)
@@ -83,21 +76,21 @@ def objective(training: str, arguments: argparse.Namespace) -> ObjectiveSpec:
 
 
 def cell(signs: Signs, cells: Cells, row: Block, training: str, arguments: argparse.Namespace) -> dict[str, str]:
-    """Marks of a net's right answers, clean (all held-out images) and under both attacks."""
+    """Marks of a net's correct answers, clean (all held-out images) and under both attacks."""
     places = () if row.args is None else ("relu1", "relu2")
     defenses = [DefenseSpec("feature_denoise", after=place, args=dict(row.args or {})) for place in places]
     key = f"{training}-{row.key}"
     net = trained(cells, key, signs, arguments, defenses, objective(training, arguments))
 
     def clean() -> str:
-        return batched(signs.held_out, arguments.device, lambda x, y: right(net, x, y))
+        return batched(signs.held_out, arguments.device, lambda x, y: correct(net, x, y))
 
     found = {"clean": cells.get(f"{key} | clean", clean)}
     for column, steps in zip(COLUMNS[1:], arguments.steps, strict=True):
         attack = PGD(Ball("linf", arguments.radius / 255), steps, loss="margin", seed=arguments.seed)
 
         def attacked(attack: PGD = attack) -> str:
-            return batched(signs.attacked, arguments.device, lambda x, y: right_under(net, attack, x, y))
+            return batched(signs.attacked, arguments.device, lambda x, y: correct_under(net, attack, x, y))
 
         found[column] = cells.get(f"{key} | {steps} steps | {len(signs.attacked)} images", attacked)
     return found
@@ -133,7 +126,7 @@ def _row(row: Block, training: str, done: dict[tuple[str, str], dict[str, str]])
         "training": training,
         "published": row.published if training == "pgd" else None,
         "published_net": row.net if training == "pgd" else "",
-        "measured": {key: rate(found[key]).as_dict() for key in COLUMNS},
+        "measured": {key: rate(found[key]) for key in COLUMNS},
         "against no block": compared,
     }
 
@@ -145,7 +138,7 @@ def print_table(rows: list[dict[str, Any]], steps: list[int]) -> None:
         p, m, c = row["published"], row["measured"], row["against no block"]
         counts = (f"+{c['long']['gained']} -{c['long']['lost']} (p {c['long']['p']:.2f})") if c else "-"
         given = "-" if p is None else f"{p['clean']:.1f} / {p['short']:.1f} / {p['long']:.1f} ({row['published_net']})"
-        values = [f"{m[k]['value']:.1f} [{m[k]['low']:.0f}, {m[k]['high']:.0f}] n={m[k]['n']}" for k in COLUMNS]
+        values = [shown(m[k], n=True) for k in COLUMNS]
         lines.append([row["training"], row["row"], given, *values, counts])
     header = ["training", "block", "published: clean / PGD-10 / PGD-100 (ImageNet, compare the order)", "clean"]
     header += [f"PGD-{count}" for count in steps]

@@ -13,9 +13,11 @@ from typing import Any
 
 import torch
 
-from benchmarks.timing import medians
-from reproduce.lgs_setup import COMPARED, DEFENSES, Setup, choose, command, load_setup, setup_parser
-from reproduce.tables import markdown, write_rows
+from benchmarks.timing import finished, medians
+from reproduce._common.arguments import command
+from reproduce._common.lgs import COMPARED, DEFENSES, choose, rows_option
+from reproduce._common.photos import Setup, load_setup, setup_parser
+from reproduce._common.tables import markdown, write_rows
 
 COPY = "copying the batch"
 FILTERS = ("Gaussian, window 5", "bilateral, window 5")
@@ -24,14 +26,13 @@ ROWS = tuple(row for row in DEFENSES if row.name in (*COMPARED, *FILTERS) and ro
 
 def table(setup: Setup, rounds: int, names: list[str] | None) -> list[dict[str, Any]]:
     """The rows, fastest first."""
-    images = torch.cat([setup.batch(number)[0] for number in range(setup.pool.shards)])
-    done = torch.cuda.synchronize if images.is_cuda else lambda: None
-    entries = {COPY: lambda: (images.clone(), done())}
+    images, _ = setup.everything()
+    entries = {COPY: finished(images.clone, images)}
     texts = {COPY: ""}
     for row in choose(ROWS, names):
         # The net is not timed, but blind watermarking looks at its saliency.
         transform = setup.defended(row.text)[0]
-        entries[row.name], texts[row.name] = (lambda t=transform: (t(images), done())), row.text
+        entries[row.name], texts[row.name] = finished(lambda t=transform: t(images), images), row.text
     with torch.no_grad():
         seconds = {name: value / len(images) for name, value in medians(entries, rounds, "defenses").items()}
     return [
@@ -53,7 +54,7 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = setup_parser(__doc__, limit=64)
     parser.add_argument("--rounds", type=int, default=5, help="interleaved repeats; the median counts (default: 5)")
-    parser.add_argument("--rows", nargs="+", metavar="NAME", help="defenses to run, by their names or their beginnings")
+    rows_option(parser)
     return parser.parse_args()
 
 

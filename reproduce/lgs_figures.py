@@ -7,7 +7,7 @@ Writes two pictures into ``--out``:
 - gradients.png, as Figure 2: an attacked photo, its normalised gradient (Eq. 6), the same inside the windows whose mean
   exceeds the threshold (Eq. 8), and what LGS makes of the photo (Eq. 7).
 - confidences.png, as Figures 1 and 4: the photo, the attacked photo, and the attacked photo behind each defense, each
-  with the net's answer and its probability; green where it is right.
+  with the net's answer and its probability; green where it is correct.
 
 The photos are attacked at their border (2 % of the area), undefended, as in Table 1; ``--patch`` takes a patch
 that ``reproduce.lgs_table2`` trained (its patch.png) and shows the same photos with it.
@@ -25,17 +25,9 @@ from blurnet.attacks.universal.patch import Patch
 from blurnet.attacks.universal.poses import Poses
 from blurnet.masks import Place
 from blurnet.transforms.lgs.lgs import lgs
-from reproduce.lgs_setup import (
-    COMPARED,
-    DEFENSES,
-    Setup,
-    answers,
-    attack_arguments,
-    border_attack,
-    load_setup,
-    logits,
-    setup_parser,
-)
+from reproduce._common.answers import correct, logits
+from reproduce._common.lgs import COMPARED_ROWS, attack_arguments, border_attack
+from reproduce._common.photos import Setup, load_setup, setup_parser
 
 INCHES = 2.1  #: side of one photo
 
@@ -52,14 +44,13 @@ def gradient_map(images: Tensor, threshold: float) -> Tensor:
     return 1 - lgs(torch.cat([images, white], dim=1), smoothing=1.0, threshold=threshold)[:, -1]
 
 
-def right_photos(setup: Setup) -> tuple[Tensor, Tensor]:
-    """The photos that the net gets right, and their labels."""
-    batches = [setup.batch(number) for number in range(setup.pool.shards)]
-    images, labels = (torch.cat([batch[i] for batch in batches]) for i in (0, 1))
-    right = answers(setup.net, images) == labels
-    if not bool(right.any()):
-        raise ValueError(f"the net gets none of {len(labels)} photos right: raise --limit")
-    return images[right], labels[right]
+def correct_photos(setup: Setup) -> tuple[Tensor, Tensor]:
+    """The photos that the net answers correctly, and their labels."""
+    images, labels = setup.everything()
+    kept = correct(setup.net, images, labels)
+    if not bool(kept.any()):
+        raise ValueError(f"the net answers none of {len(labels)} photos correctly: raise --limit")
+    return images[kept], labels[kept]
 
 
 def attacks(setup: Setup, images: Tensor, labels: Tensor, arguments: argparse.Namespace) -> dict[str, Tensor]:
@@ -86,7 +77,7 @@ def gradients_figure(attacked: dict[str, Tensor]) -> Figure:
 
 def confidences_figure(setup: Setup, images: Tensor, labels: Tensor, attacked: dict[str, Tensor]) -> Figure:
     """One row a photo and attack: the photo, attacked, and attacked behind each defense, with the net's answers."""
-    defenses = [row for row in DEFENSES if row.name in COMPARED and row.text]
+    defenses = [row for row in COMPARED_ROWS if row.text]
     lines = [(name, i) for name in attacked for i in range(len(images))]
     figure, axes = _grid(len(lines), 2 + len(defenses))
     views = {row.name: setup.defended(row.text) for row in defenses}
@@ -132,7 +123,7 @@ def main() -> None:
     """Write the pictures and say where they are."""
     arguments = parse()
     setup = load_setup(arguments)
-    images, labels = right_photos(setup)
+    images, labels = correct_photos(setup)
     attacked = attacks(setup, images, labels, arguments)
     arguments.out.mkdir(parents=True, exist_ok=True)
     figures = {

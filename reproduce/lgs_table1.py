@@ -22,26 +22,21 @@ from tqdm import tqdm
 from blurnet.attacks.base import Attack
 from blurnet.attacks.engine.targets import choose_targets
 from blurnet.masks import Place
-from reproduce.cells import Cells
-from reproduce.lgs_setup import (
+from reproduce._common.answers import answers, logits
+from reproduce._common.arguments import command
+from reproduce._common.cells import Cells
+from reproduce._common.lgs import (
     AREAS,
     DEFENSES,
     Defense,
-    Setup,
-    answers,
     attack_arguments,
     border_attack,
     choose,
-    command,
-    load_setup,
-    logits,
-    marks,
-    rate,
-    settings,
-    setup_parser,
-    shown,
+    rows_option,
 )
-from reproduce.tables import markdown, write_rows
+from reproduce._common.marks import marks, rate
+from reproduce._common.photos import Setup, load_setup, settings, setup_parser
+from reproduce._common.tables import markdown, shown, write_rows
 
 #: Photos and steps of the attack by default: what two CPU cores finish in about half an hour.
 LIMIT, STEPS = 64, 200
@@ -101,14 +96,14 @@ def pictures(setup: Setup, cells: Cells, arguments: argparse.Namespace, area: fl
 
 
 def cell(setup: Setup, source: Setup | Pictures, defense: Defense, bar: tqdm) -> str:
-    """Marks of the photos that the defended net gets right."""
-    net, right = setup.defended(defense.text), ""
-    shown = source.setup if isinstance(source, Pictures) else source
-    for number in range(shown.pool.shards):
+    """Marks of the photos that the defended net answers correctly."""
+    net, found = setup.defended(defense.text), ""
+    photos = source.setup if isinstance(source, Pictures) else source
+    for number in range(photos.pool.shards):
         images, labels = source.batch(number)
-        right += marks(answers(net, images) == labels)
+        found += marks(answers(net, images) == labels)
         bar.update(len(labels))
-    return right
+    return found
 
 
 def reached(setup: Setup, source: Pictures, seed: int) -> str:
@@ -144,8 +139,7 @@ def table(
             "row": row.name,
             "defense": row.text,
             "published": dict(zip(COLUMNS, row.accuracy, strict=True)),
-            "measured": {column: measured[row.name, column].as_dict() for column in COLUMNS},
-            "_shown": [shown(measured[row.name, column]) for column in COLUMNS],
+            "measured": {column: measured[row.name, column] for column in COLUMNS},
         }
         for row in rows
     ]
@@ -157,7 +151,7 @@ def attack_report(setup: Setup, cells: Cells, arguments: argparse.Namespace) -> 
     for area, column in zip(AREAS, COLUMNS[1:], strict=True):
         made = pictures(setup, cells, arguments, area)
         found = cells.get(f"target reached | {column}", lambda made=made: reached(setup, made, arguments.seed))
-        report[column] = {"target reached": rate(found).as_dict(), "seconds": round(made.seconds(), 1)}
+        report[column] = {"target reached": rate(found), "seconds": round(made.seconds(), 1)}
     return report
 
 
@@ -166,7 +160,7 @@ def parse() -> argparse.Namespace:
     parser = setup_parser(__doc__, limit=LIMIT, out="runs/lgs_table1")
     attack_arguments(parser, STEPS)
     parser.add_argument("--clean-limit", type=int, help="photos of the clean column (default: as many as --limit)")
-    parser.add_argument("--rows", nargs="+", metavar="NAME", help="defenses to run, by their names or their beginnings")
+    rows_option(parser)
     return parser.parse_args()
 
 
@@ -186,11 +180,13 @@ def main() -> None:
         f"LGS Table 1, n={len(setup.pool)}",
         *(f"{c}, {kind}" for kind in ("published", "measured") for c in COLUMNS),
     ]
-    lines = [[r["row"], *(f"{v:.2f}" for v in r["published"].values()), *r.pop("_shown")] for r in found]
+    lines = [
+        [r["row"], *(f"{v:.2f}" for v in r["published"].values()), *map(shown, r["measured"].values())] for r in found
+    ]
     print(markdown(header, lines))
     for column, facts in report.items():
         share = facts["target reached"]
-        print(f"{column}: the undefended net shows the target on {share['count']} of {share['n']} photos")
+        print(f"{column}: the undefended net shows the target on {share.count} of {share.n} photos")
     write_rows(arguments.json, found, attack=report, settings=decided, command=command("lgs_table1"))
 
 

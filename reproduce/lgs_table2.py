@@ -4,9 +4,9 @@
 
 A square patch (95 x 95 pixels at 299 x 299) that shows ``--target`` (859, toaster) is trained on some of the photos in
 expectation over its places, and put on the others, each at a place of its own. The published accuracies are those on
-pictures that the undefended net calls toaster with at least 90 % confidence; here, of photos that it gets right without
-the patch. Beside them stand all of these that it calls toaster, however surely, and all photos that the patch was not
-trained on. The trained patch is kept in ``--out``, which also spares finished rows a second run.
+pictures that the undefended net calls toaster with at least 90 % confidence; here, of photos that it answers correctly
+without the patch. Beside them stand all of these that it calls toaster, however surely, and all photos that the patch
+was not trained on. The trained patch is kept in ``--out``, which also spares finished rows a second run.
 
 Published: Inception v3, 1000 pictures "carefully created"; whether their patches were turned is not said.
 """
@@ -14,35 +14,22 @@ Published: Inception v3, 1000 pictures "carefully created"; whether their patche
 import argparse
 from typing import Any
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from blurnet.attacks.universal.adversarial_patch import AdversarialPatch
 from blurnet.attacks.universal.patch import Patch
 from blurnet.attacks.universal.poses import Poses
-from reproduce.cells import Cells
-from reproduce.lgs_setup import (
-    COMPARED,
-    DEFENSES,
-    Setup,
-    answers,
-    choose,
-    command,
-    load_setup,
-    logits,
-    marks,
-    rate,
-    rate_among,
-    settings,
-    setup_parser,
-    shown,
-)
-from reproduce.tables import markdown, write_rows
+from reproduce._common.answers import correct, logits
+from reproduce._common.arguments import command
+from reproduce._common.cells import Cells
+from reproduce._common.lgs import COMPARED_ROWS, choose, compared, rows_option
+from reproduce._common.marks import marks, rate, rate_among
+from reproduce._common.photos import Setup, load_setup, settings, setup_parser
+from reproduce._common.tables import markdown, shown, write_rows
 
 #: Accuracy in percent on pictures taken for a toaster, by row of Table 1.
-PUBLISHED = dict(zip(COMPARED, (0.0, 90.5, 80.0, 49.1, 45.0, 1.0, 0.0), strict=True))
-ROWS = tuple(row for row in DEFENSES if row.name in PUBLISHED)
+PUBLISHED = compared(0.0, 90.5, 80.0, 49.1, 45.0, 1.0, 0.0)
 
 #: Share of the image, 95 x 95 pixels of 299 x 299.
 AREA = 0.1
@@ -56,11 +43,10 @@ Part = tuple[Tensor, Tensor, Tensor]
 
 
 class Photos:
-    """The first photos to train on and the rest to judge by; those of the target's class are left out."""
+    """The first photos to train on and the rest to measure on; those of the target's class are left out."""
 
     def __init__(self, setup: Setup, train: int, target: int) -> None:
-        batches = [setup.batch(number) for number in range(setup.pool.shards)]
-        images, labels = (torch.cat([batch[i] for batch in batches]) for i in (0, 1))
+        images, labels = setup.everything()
         images, labels = images[labels != target], labels[labels != target]
         if not 0 < train < len(labels):
             raise ValueError(f"--train: expected from 1 to {len(labels) - 1} of the photos, got {train}")
@@ -79,11 +65,11 @@ def patch_of(setup: Setup, cells: Cells, attack: AdversarialPatch, photos: Photo
 
 
 def fooled(setup: Setup, parts: list[Part], target: int, least: float) -> str:
-    """Marks of the photos right without the patch that the undefended net takes for the target, this confidently."""
+    """Marks of the photos correct without the patch that the undefended net takes for the target, this confidently."""
     found = ""
     for clean, patched, labels in parts:
         chance, predicted = logits(setup.net, patched).softmax(dim=1).max(dim=1)
-        found += marks((answers(setup.net, clean) == labels) & (predicted == target) & (chance >= least))
+        found += marks(correct(setup.net, clean, labels) & (predicted == target) & (chance >= least))
     return found
 
 
@@ -103,10 +89,10 @@ def table(setup: Setup, cells: Cells, arguments: argparse.Namespace) -> list[dic
         for name, least in ((f"confident {arguments.confidence:g}", arguments.confidence), ("fooled", 0.0))
     }
     rows = []
-    for row in tqdm(choose(ROWS, arguments.rows), desc="defenses", unit="row"):
+    for row in tqdm(choose(COMPARED_ROWS, arguments.rows), desc="defenses", unit="row"):
         net, key = setup.defended(row.text), row.text or "none"
-        patched = cells.get(key, lambda n=net: "".join(marks(answers(n, seen) == y) for _, seen, y in parts))
-        clean = cells.get(f"{key} | clean", lambda n=net: "".join(marks(answers(n, x) == y) for x, _, y in parts))
+        patched = cells.get(key, lambda n=net: "".join(marks(correct(n, x, y)) for _, x, y in parts))
+        clean = cells.get(f"{key} | clean", lambda n=net: "".join(marks(correct(n, x, y)) for x, _, y in parts))
         confident, any_fooled = (rate_among(patched, kept) for kept in chosen.values())
         rates = {"confident": confident, "fooled": any_fooled, "patched": rate(patched), "clean": rate(clean)}
         rows.append(
@@ -114,8 +100,7 @@ def table(setup: Setup, cells: Cells, arguments: argparse.Namespace) -> list[dic
                 "row": row.name,
                 "defense": row.text,
                 "published": PUBLISHED[row.name],
-                "measured": {name: value and value.as_dict() for name, value in rates.items()},
-                "_shown": [shown(value) for value in rates.values()],
+                "measured": rates,
             }
         )
     return rows
@@ -130,7 +115,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=0.05, help="Adam's step in pixel units (default: 0.05)")
     parser.add_argument("--rotation", type=float, default=0.0, help="largest turn in degrees (default: 0)")
     parser.add_argument("--confidence", type=float, default=0.9, help="of the pictures that count (default: 0.9)")
-    parser.add_argument("--rows", nargs="+", metavar="NAME", help="defenses to run, by their names or their beginnings")
+    rows_option(parser)
     return parser.parse_args()
 
 
@@ -141,7 +126,7 @@ def main() -> None:
     decided = settings(setup, arguments, "target", "train", "steps", "lr", "rotation")
     rows = table(setup, Cells(arguments.out, "table2", decided), arguments)
     header = ["LGS Table 2", "published", f"measured: fooled with {arguments.confidence:.0%}"]
-    lines = [[row["row"], f"{row['published']:.1f}", *row.pop("_shown")] for row in rows]
+    lines = [[row["row"], f"{row['published']:.1f}", *map(shown, row["measured"].values())] for row in rows]
     print(markdown([*header, "fooled at all", "all photos, patched", "all photos, clean"], lines))
     decided["confidence"] = arguments.confidence
     write_rows(arguments.json, rows, settings=decided, command=command("lgs_table2"))

@@ -9,8 +9,9 @@
 
 All three put a square of 2 % of the image (42 x 42 pixels at 299 x 299) at the same random place on each photo's
 border; ``--place anywhere`` lets AutoPatch search for its own. Success is counted on the photos that the defended net
-gets right without a patch: any wrong answer, and in brackets the random target that the first two are after, which is
-what the paper counts. The first line says whether LGS's published 18 % survives. Finished batches stay in ``--out``.
+answers correctly without a patch: any wrong answer, and in brackets the random target that the first two are after,
+which is what the paper counts. The first line says whether LGS's published 18 % survives. Finished batches stay in
+``--out``.
 
 Published: Inception v3, 1000 photos, at most 1000 steps. The paper's text has digital watermarking know the patch's
 place, its caption has it search; here it searches. Told the place it takes every pixel of the patch away, and there is
@@ -29,30 +30,24 @@ from blurnet.attacks.engine.targets import choose_targets
 from blurnet.masks import Place
 from blurnet.rates import Rate
 from blurnet.transforms.base import adaptive, identity_bpda
-from reproduce.cells import Cells
-from reproduce.lgs_setup import (
-    COMPARED,
-    DEFENSES,
+from reproduce._common.answers import answers, correct, logits
+from reproduce._common.arguments import command
+from reproduce._common.cells import Cells
+from reproduce._common.lgs import (
+    COMPARED_ROWS,
     Defense,
-    Setup,
-    answers,
     attack_arguments,
     border_attack,
     choose,
-    command,
-    load_setup,
-    logits,
-    marks,
-    rate,
-    settings,
-    setup_parser,
-    shown,
+    compared,
+    rows_option,
 )
-from reproduce.tables import markdown, write_rows
+from reproduce._common.marks import marks, rate
+from reproduce._common.photos import Setup, load_setup, settings, setup_parser
+from reproduce._common.tables import markdown, shown, write_rows
 
 #: Success of LaVAN with BPDA in percent, by row of Table 1.
-PUBLISHED = dict(zip(COMPARED, (88.0, 18.0, 25.6, 75.0, 73.3, 78.1, 83.0), strict=True))
-ROWS = tuple(row for row in DEFENSES if row.name in PUBLISHED)
+PUBLISHED = compared(88.0, 18.0, 25.6, 75.0, 73.3, 78.1, 83.0)
 LGS_ROW = "LGS, lambda 2.3"
 
 COLUMNS = ("identity", "surrogate", "AutoPatch")
@@ -65,7 +60,7 @@ Result = dict[str, Any]
 
 
 def attacked(setup: Setup, net: nn.Module, column: str, images: Tensor, labels: Tensor, options: Any) -> Result:
-    """What an attack in one of the three ways does to photos that the net gets right."""
+    """What an attack in one of the three ways does to photos that the net answers correctly."""
     place = Place(AREA, "border", options.seed)
     stages: list[str] = []
     if column == "AutoPatch":
@@ -84,7 +79,7 @@ def attacked(setup: Setup, net: nn.Module, column: str, images: Tensor, labels: 
 
 
 def cell(setup: Setup, cells: Cells, row: Defense, column: str, options: Any, bar: tqdm) -> Result:
-    """Marks of the photos that the defended net gets right, after an attack; batch by batch, kept as they come."""
+    """Marks, after an attack, of the photos that the defended net answers correctly; kept batch by batch."""
     # Without a defense, and where the stand-in is the identity, both gradients are one.
     if column == "surrogate" and row.text.partition(":")[0] in ("", "bit_depth"):
         column = "identity"
@@ -93,10 +88,10 @@ def cell(setup: Setup, cells: Cells, row: Defense, column: str, options: Any, ba
 
         def attack(number: int = number) -> Result:
             images, labels = setup.batch(number)
-            right = answers(net, images) == labels
+            kept = correct(net, images, labels)
             nothing: Result = {"wrong": "", "target": "", "stages": []}
-            some = bool(right.any())
-            done = attacked(setup, net, column, images[right], labels[right], options) if some else nothing
+            some = bool(kept.any())
+            done = attacked(setup, net, column, images[kept], labels[kept], options) if some else nothing
             return {**done, "n": len(labels)}
 
         part = cells.get(f"{row.text or 'none'} | {column} | {number}", attack)
@@ -107,7 +102,7 @@ def cell(setup: Setup, cells: Cells, row: Defense, column: str, options: Any, ba
 
 def table(setup: Setup, cells: Cells, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The rows, success rates in percent with n and interval."""
-    chosen = choose(ROWS, options.rows)
+    chosen = choose(COMPARED_ROWS, options.rows)
     rows = []
     with tqdm(total=len(chosen) * len(COLUMNS) * len(setup.pool), desc="attacks", unit="photo") as bar:
         for row in chosen:
@@ -127,17 +122,19 @@ def _row(row: Defense, done: dict[str, Result]) -> dict[str, Any]:
         "defense": row.text,
         "published": PUBLISHED[row.name],
         "measured": {
-            "accuracy": Rate.of(len(worst), photos).as_dict(),
-            "any wrong answer": {key: value and value.as_dict() for key, value in wrong.items()},
-            "target": {key: value and value.as_dict() for key, value in target.items()},
+            "accuracy": Rate.of(len(worst), photos),
+            "any wrong answer": wrong,
+            "target": target,
             "stages": dict(Counter(done["AutoPatch"]["stages"])),
         },
-        "_shown": [
-            shown(Rate.of(len(worst), photos)),
-            *(shown(wrong[key]) + (f" ({_percent(target[key])})" if key in target else "") for key in wrong),
-        ],
-        "_worst": wrong["worst"],
     }
+
+
+def _cells(measured: dict[str, Any]) -> list[str]:
+    """Accuracy, then success by column, in brackets the target's."""
+    wrong, target = measured["any wrong answer"], measured["target"]
+    each = [shown(wrong[key]) + (f" ({_percent(target[key])})" if key in target else "") for key in wrong]
+    return [shown(measured["accuracy"]), *each]
 
 
 def _rate(text: str) -> Rate | None:
@@ -152,16 +149,18 @@ def verdict(rows: list[dict[str, Any]]) -> str:
     """Whether the published success rate against LGS survives; by the worst of the three attacks on each photo."""
     published = PUBLISHED[LGS_ROW]
     row = next((row for row in rows if row["row"] == LGS_ROW), None)
-    worst = None if row is None else row["_worst"]
+    worst = None if row is None else row["measured"]["any wrong answer"]["worst"]
     if row is None or worst is None:
-        return f"LGS's published {published:g} % was not tested: its row was left out, or no photo is right."
+        return (
+            f"LGS's published {published:g} % was not tested: its row was left out, or no photo is answered correctly."
+        )
     answer = "survives" if worst.high <= published else "is neither refuted nor confirmed"
     answer = "does not survive" if worst.low > published else answer
     rates = row["measured"]["any wrong answer"]
-    each = ", ".join(f"{column} {rates[column]['value']:.1f} %" for column in COLUMNS)
+    each = ", ".join(f"{column} {rates[column].percent}" for column in COLUMNS)
     return (
-        f"LGS's published {published:g} % {answer}: attackers who know it fool {worst.value:.1f} % "
-        f"[{100 * worst.low:.0f}, {worst.high:.0f}] of {worst.n} photos ({each})."
+        f"LGS's published {published:g} % {answer}: attackers who know it fool {worst.percent} "
+        f"[{worst.low:.0f}, {worst.high:.0f}] of {worst.n} photos ({each})."
     )
 
 
@@ -176,7 +175,7 @@ def parse() -> argparse.Namespace:
         default="border",
         help="of AutoPatch's square (default: the border, as the others)",
     )
-    parser.add_argument("--rows", nargs="+", metavar="NAME", help="defenses to run, by their names or their beginnings")
+    rows_option(parser)
     return parser.parse_args()
 
 
@@ -187,11 +186,10 @@ def main() -> None:
     decided = settings(setup, arguments, "attack", "steps", "lr", "budget", "place")
     rows = table(setup, Cells(arguments.out, "table3", decided), arguments)
     said = verdict(rows)
-    lines = [[row["row"], f"{row['published']:.1f}", *row.pop("_shown")] for row in rows]
+    lines = [[row["row"], f"{row['published']:.1f}", *_cells(row["measured"])] for row in rows]
     header = ["LGS Table 3: attack success (target reached)", "published", "accuracy, clean"]
     print(f"{said}\n")
     print(markdown([*header, *COLUMNS, "worst of the three"], lines))
-    rows = [{key: value for key, value in row.items() if key != "_worst"} for row in rows]
     write_rows(arguments.json, rows, verdict=said, settings=decided, command=command("lgs_table3"))
 
 

@@ -8,28 +8,23 @@ targets side by side. A finished net leaves ``result.json`` and is not repeated;
 share the work between two processes. ``reproduce.blurnet_table2`` reads the results.
 """
 
-import argparse
 import json
-import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from blurnet.attacks.universal.rp2 import RP2
 from blurnet.cli import train_main
-from blurnet.data.sources.rp2 import STOP, authors_weights
+from blurnet.data.sources.rp2 import authors_weights
 from blurnet.data.sources.victims import Victims, load_victims
 from blurnet.files import write_atomic
 from blurnet.zoo.models import load_model
+from reproduce._common.arguments import add_out, new_parser
+from reproduce._common.rp2 import ATTACKS, strongest
+from reproduce._common.table2 import RESULTS
 
 CONFIGS = Path(__file__).parent.parent / "configs" / "train"
-
-RESULTS = Path(__file__).parent / "results" / "lineages.json"
 
 #: Table 2 of BlurNet, in its order, then what its arXiv text and this project add.
 TABLE = ("lisa_cnn", "lisa_cnn-linf3", "lisa_cnn-linf5", "lisa_cnn-linf7", "lisa_cnn-tv", "lisa_cnn-tv1e-5")
@@ -40,11 +35,6 @@ PLAIN = ("--model.net_args", "{}", "--model.label_smoothing", "0")  # neither is
 BOX = {
     "lisa_cnn-linf7": ("--model.defenses=[{name: learned_low_pass, after: relu1, args: {kernel_size: 7, linf: 0.1}}]",)
 }
-#: RP2's settings for every net of the tables; for each net the one that alters most counts. ``reproduce.rp2_sweep``
-#: shows what more steps, restarts, other weights of the norm and step sizes add to them.
-ATTACKS: tuple[dict[str, Any], ...] = ({"steps": 60}, {"steps": 150, "loss": "margin"})
-#: Targets side by side: more of them than this only spill the processor's cache.
-CHUNK = 4
 RECIPES = {"a": (6, 0.02), "b": (15, 0.02)}  # epochs and the highest learning rate of the one cycle
 
 
@@ -66,9 +56,9 @@ class Job:
 
 def main() -> None:
     """Train and attack what is missing."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = new_parser(__doc__)
     parser.add_argument("--root", type=Path, required=True, help="folder that holds rp2-lisa/ and lisa-crops/")
-    parser.add_argument("--out", type=Path, default=Path("runs/lineages"), help="where the runs go")
+    add_out(parser, "runs/lineages", "where the runs go")
     parser.add_argument("--rows", nargs="+", default=[*TABLE, *MORE, *FIXED], help="configs by name")
     parser.add_argument("--lineages", nargs="+", choices=["a", "b"], default=["a", "b"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -137,52 +127,6 @@ def measure(model: Path, victims: Victims) -> dict[str, Any]:
     """Accuracy from the card, and RP2 against every target at its strongest setting."""
     net = load_model(model).to(memory_format=torch.channels_last)
     return {"accuracy": net.card.clean.value} | strongest(net, victims, ATTACKS)
-
-
-def strongest(net: nn.Module, victims: Victims, attacks: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The figures of the attack that alters most (victim, target) pairs."""
-    return max((attack_victims(net, victims, **settings) for settings in attacks), key=lambda run: sum(run["altered"]))
-
-
-def attack_victims(net: nn.Module, victims: Victims, steps: int, **settings: Any) -> dict[str, Any]:
-    """RP2 against every target: how many victims the strongest step and the last step alter.
-
-    ``settings`` are RP2's own; without them the step is 0.2 and lambda 0.002.
-    """
-    start = time.monotonic()
-    mask = victims.masks["stickers"]
-    targets = [t for t in range(len(victims.classes)) if t != STOP]
-    attack = RP2(None, mask, steps=steps, **{"lr": 0.2, "lam": 0.002} | settings)
-    with torch.no_grad():
-        clean = net(victims.images).argmax(1)
-    runs = [_attack_some(net, attack, victims, clean, targets[i : i + CHUNK]) for i in range(0, len(targets), CHUNK)]
-    found: dict[str, list[Any]] = {key: [value for run in runs for value in run[key]] for key in runs[0]}
-    return {
-        "victims": int((clean == victims.labels).sum()),
-        "attack": repr(attack),
-        "altered": found["altered"],
-        "altered_last": found["altered_last"],
-        "reached": found["reached"],
-        "dissimilarity": mean(found["dissimilarity"]),
-        "seconds_attack": round(time.monotonic() - start, 1),
-    }
-
-
-def _attack_some(
-    net: nn.Module, attack: RP2, victims: Victims, clean: Tensor, targets: list[int]
-) -> dict[str, list[Any]]:
-    """The figures of some targets, a list each."""
-    run = attack.against(net, victims.images, victims.labels, targets)
-    with torch.no_grad():
-        kept = torch.stack([net(x).argmax(1) for x in run.adversarial])
-        last = torch.stack([net((victims.images + attack.mask * noise).clamp(0, 1)).argmax(1) for noise in run.last])
-    size = (run.adversarial - victims.images).flatten(2).norm(dim=2) / run.adversarial.flatten(2).norm(dim=2)
-    return {
-        "altered": (kept != clean).sum(1).tolist(),
-        "altered_last": (last != clean).sum(1).tolist(),
-        "reached": (kept == torch.tensor(targets)[:, None]).sum(1).tolist(),
-        "dissimilarity": size.mean(1).tolist(),
-    }
 
 
 def summary(result: dict[str, Any]) -> str:

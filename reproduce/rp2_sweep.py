@@ -12,13 +12,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from blurnet.data.sources.rp2 import authors_weights
 from blurnet.data.sources.victims import load_victims
-from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.rates import Rate
 from blurnet.zoo.models import load_model
-from reproduce.lineages import attack_victims
-from reproduce.tables import markdown, root_parser, victims_folder, write_rows
+from reproduce._common.arguments import command, root_parser, victims_folder
+from reproduce._common.rp2 import attack_victims, authors_net
+from reproduce._common.tables import markdown, write_rows
 
 AUTHORS = "rp2_authors"
 
@@ -37,10 +36,7 @@ SETTINGS: tuple[dict[str, Any], ...] = (
 
 def sweep_net(name: str, root: Path) -> nn.Module:
     """A net by name, in the memory format that is fastest on a CPU."""
-    if name != AUTHORS:
-        return load_model(name).to(memory_format=torch.channels_last)
-    net = LisaCNN(18).eval()
-    net.load_state_dict(authors_weights(root))
+    net = authors_net(root) if name == AUTHORS else load_model(name)
     return net.to(memory_format=torch.channels_last)
 
 
@@ -63,8 +59,8 @@ def main() -> None:
                     "model": name,
                     "published": None,
                     "measured": {
-                        "asr": Rate.of(sum(found["altered"]), n).as_dict()["value"],
-                        "asr_last_step": Rate.of(sum(found["altered_last"]), n).as_dict()["value"],
+                        "asr": Rate.of(sum(found["altered"]), n).value,
+                        "asr_last_step": Rate.of(sum(found["altered_last"]), n).value,
                         "worst": 100 * max(found["altered"]) / len(victims.labels),
                         "dissimilarity": round(found["dissimilarity"], 3),
                         "n": n,
@@ -75,7 +71,7 @@ def main() -> None:
             )
             print(rows[-1]["row"], name, rows[-1]["measured"], flush=True)
     print(_table(rows))
-    write_rows(arguments.json, rows, command="python -m reproduce.rp2_sweep --root DIR")
+    write_rows(arguments.json, rows, command=command("rp2_sweep"))
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

@@ -174,3 +174,36 @@ def test_every_listed_name_exists():
     assert set(blurnet.__all__) <= set(dir(blurnet))
     with pytest.raises(AttributeError, match="nothing"):
         _ = blurnet.nothing
+
+
+REPOSITORY = PACKAGE.parent
+
+#: What stands beside the package. An example shows what a user writes, so that none takes anything from another.
+BESIDE = ("benchmarks", "examples", "reproduce", "tools")
+
+
+def test_no_cycles_beside_the_package():
+    """Benchmarks, examples, reproductions and tools: a file's imports never lead back to it, and scripts stay apart."""
+    files = [path for folder in BESIDE for path in (REPOSITORY / folder).rglob("*.py") if path.name != "__init__.py"]
+    leads = {name_of(path): beside(path) for path in files}
+    for start in leads:
+        seen, todo = set(), [start]
+        while todo:
+            for module in leads.get(todo.pop(), set()) - seen:
+                assert module != start, f"{start} leads back to itself"
+                seen.add(module)
+                todo.append(module)
+    scripts = {name for name in leads if name.split(".")[0] in ("examples", "reproduce") and "._common." not in name}
+    for script in scripts:
+        assert not leads[script] & scripts, f"{script}: what two scripts share goes to reproduce/_common"
+
+
+def beside(path: Path) -> set[str]:
+    """The modules beside the package that a file imports, by the file that defines the name."""
+    found = set()
+    for module, name in imports(path):
+        if module.split(".")[0] in BESIDE:
+            whole = f"{module}.{name}"
+            inside = REPOSITORY.joinpath(*whole.split(".")).with_suffix(".py").is_file()
+            found.add(whole if inside else module)
+    return found

@@ -8,9 +8,12 @@ import pytest
 import torch
 
 import blurnet
+from blurnet.cli.evaluate import config_of
 from blurnet.cli.evaluate import parser as evaluate_parser
+from blurnet.evaluation.attacks import parse_attacks
+from blurnet.zoo.parse import parse_defenses
+from reproduce._common.table2 import RESULTS
 from reproduce.blurnet_table2 import lineage_rows, print_lineages
-from reproduce.lineages import RESULTS
 
 REPO = Path(__file__).parents[1]
 TEXTS = [
@@ -28,7 +31,7 @@ def test_what_a_text_names_exists(path: Path) -> None:
         assert (REPO / config).is_file() or "NAME" in config, config
     for target in re.findall(r"make (\w+)`", text):
         assert f"\n{target}:" in (REPO / "Makefile").read_text(), target
-    for module in re.findall(r"python -m ((?:reproduce|benchmarks|examples)[\w.]*)", text):
+    for module in re.findall(r"python -m ((?:reproduce|benchmarks|examples|tools)[\w.]*)", text):
         assert (REPO / (module.replace(".", "/") + ".py")).is_file(), module
     for link in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (path.parent / link).exists(), link
@@ -39,7 +42,9 @@ def test_every_evaluate_command_parses() -> None:
     commands = [c for p in TEXTS for c in re.findall(r"^python evaluate\.py (.+)$", p.read_text(), re.MULTILINE)]
     assert commands
     for command in commands:
-        evaluate_parser().parse_args(command.split())
+        config = config_of(evaluate_parser().parse_args(command.split()))
+        assert parse_attacks(config.attacks)
+        parse_defenses(config.defenses)
 
 
 def test_models_that_the_readme_loads_are_shipped() -> None:
@@ -55,6 +60,18 @@ def test_the_snippet_for_your_own_net_runs() -> None:
     exec(snippet.replace('weights="DEFAULT"', "weights=None"), scope)  # the same lines, without a download
     assert scope["loss"].requires_grad
     assert len(blurnet.penalties(scope["net"])) == 1  # that of the kernel; the maps' was read
+
+
+def test_the_snippet_for_a_robustness_number_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (REPO / "README.md").read_text(), re.DOTALL)
+    (snippet,) = [block for block in blocks if "blurnet.evaluate" in block]
+    monkeypatch.chdir(tmp_path)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 16 * 16, 3))
+    images = torch.rand(2, 3, 16, 16)
+    scope = {"net": net, "images": images, "labels": net(images).argmax(1)}
+    exec(snippet, scope)
+    assert scope["report"].robust.n == 2
+    assert (tmp_path / "runs" / "mine" / "report.html").is_file()
 
 
 @pytest.mark.parametrize("name", blurnet.list_models())

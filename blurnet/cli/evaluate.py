@@ -231,18 +231,7 @@ def _victims(
     if config.on == "data" and UNIVERSAL not in names and config.noise is None and config.patch != "mask":
         return None
     victims = load_victims(config.victims, image_size=size or 32)
-    return victims if victims.classes == classes else _match_classes(victims, classes)
-
-
-def _match_classes(victims: Victims, classes: tuple[str, ...]) -> Victims:
-    """Victims with their labels as this model numbers its classes, found by name."""
-    names = [victims.classes[label] for label in victims.labels.tolist()]
-    if missing := sorted(set(names) - set(classes)):
-        raise ValueError(
-            f"the model has no class {', '.join(missing)} of the victims ({victims.name}): it has {classes}"
-        )
-    labels = torch.tensor([classes.index(name) for name in names])
-    return Victims(victims.images, labels, victims.masks, classes, victims.name)
+    return victims.numbered_as(classes)
 
 
 def _pool_of(victims: Victims, limit: int | None = None, shard: int = 32) -> Pool:

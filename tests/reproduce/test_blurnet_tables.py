@@ -8,20 +8,21 @@ import torch
 
 from blurnet.data.sources.victims import load_victims
 from reproduce import blurnet_table1
+from reproduce._common.arguments import victims_folder
+from reproduce._common.rp2 import attack_victims
 from reproduce.blurnet_table2 import lineage_rows
-from reproduce.lineages import attack_victims
-from reproduce.tables import victims_folder
 
 
 def test_table_1_within_one_image_of_the_published_rates(shared_data: Path) -> None:
     rows = blurnet_table1.table(victims_folder(shared_data))
-    assert [row["row"] for row in rows] == [row[0] for row in blurnet_table1.PUBLISHED]
-    assert rows[0]["measured"]["accuracy"] == 100.0
-    assert rows[0]["measured"]["asr"] == 90.0
+    assert [row.name for row in rows] == [row[0] for row in blurnet_table1.PUBLISHED]
+    assert (rows[0].accuracy.value, rows[0].asr.value) == (100.0, 90.0)
     for row in rows:
-        assert abs(row["measured"]["asr"] - row["published"]["asr"]) <= 2.5
-        assert abs(row["measured"]["accuracy"] - row["published"]["accuracy"]) <= 5.0
-        assert row["measured"]["n"] == 40
+        assert abs(row.asr.value - row.published["asr"]) <= 2.5
+        assert abs(row.accuracy.value - row.published["accuracy"]) <= 5.0
+        assert row.asr.n == 40
+    kept = json.loads((Path(blurnet_table1.__file__).parent / "results" / "blurnet_table1.json").read_text())["rows"]
+    assert [row.plain() for row in rows] == kept
 
 
 def test_table_1_writes_the_rows_it_prints(shared_data: Path, tmp_path: Path, monkeypatch, capsys) -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from blurnet.files import save_weights
 from blurnet.masks import Place
 from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.rates import Rate
-from reproduce import lgs_figures, lgs_setup, lgs_table1, lgs_table2, lgs_table3
-from reproduce.cells import Cells
+from reproduce import lgs_figures, lgs_table1, lgs_table2, lgs_table3
+from reproduce._common import lgs
+from reproduce._common.answers import answers
+from reproduce._common.cells import Cells
+from reproduce._common.photos import Setup, load_setup, setup_parser
 
 SCRIPTS = ("lgs_table1", "lgs_table2", "lgs_table3", "lgs_figure3", "lgs_figures")
 
@@ -77,22 +81,22 @@ def script(photos: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     return run
 
 
-def setup_of(photos: list[str], *more: str) -> lgs_setup.Setup:
-    return lgs_setup.load_setup(lgs_setup.setup_parser("", limit=99).parse_args([*photos, *more]))
+def setup_of(photos: list[str], *more: str) -> Setup:
+    return load_setup(setup_parser("", limit=99).parse_args([*photos, *more]))
 
 
 def test_tables_hold_every_published_figure() -> None:
     published = {line.split()[0]: tuple(map(float, line.split()[1:])) for line in TABLE_1.strip().splitlines()}
-    assert {row.text or "none": row.accuracy for row in lgs_setup.DEFENSES} == published
+    assert {row.text or "none": row.accuracy for row in lgs.DEFENSES} == published
     assert list(lgs_table2.PUBLISHED.values()) == [0.0, 90.5, 80.0, 49.1, 45.0, 1.0, 0.0]
     assert list(lgs_table3.PUBLISHED.values()) == [88.0, 18.0, 25.6, 75.0, 73.3, 78.1, 83.0]
     texts = ["", "lgs:smoothing=2.3", "digital_watermark", "median:size=3", "jpeg:quality=30"]
     texts += ["total_variation_min:weight=10", "bit_depth:bits=3"]
-    assert [row.text for row in lgs_table2.ROWS] == [row.text for row in lgs_table3.ROWS] == texts
+    assert [row.text for row in lgs.COMPARED_ROWS] == texts
 
 
 def test_patches_have_the_paper_s_sides() -> None:
-    boxes = [Place(area).boxes(torch.zeros(1, 3, 299, 299))[0] for area in (*lgs_setup.AREAS, lgs_table2.AREA)]
+    boxes = [Place(area).boxes(torch.zeros(1, 3, 299, 299))[0] for area in (*lgs.AREAS, lgs_table2.AREA)]
     assert [int(bottom - top) for top, bottom, *_ in boxes] == [42, 52, 60, 95]
 
 
@@ -144,7 +148,7 @@ def test_a_row_more_takes_the_pictures_that_are_there(script, monkeypatch) -> No
 @pytest.mark.parametrize("attack", ["adam", "lavan"])
 def test_pictures_are_what_the_attack_returned(attack: str, photos, tmp_path) -> None:
     setup = setup_of(photos, "--batch", "9")
-    arguments = lgs_setup.argparse.Namespace(attack=attack, steps=2, lr=0.1, seed=0)
+    arguments = Namespace(attack=attack, steps=2, lr=0.1, seed=0)
     made = lgs_table1.pictures(setup, Cells(tmp_path, "t", {}), arguments, 0.04)
     images, labels = setup.batch(0)
     made.make()
@@ -184,9 +188,10 @@ def test_table_3_from_end_to_end(script) -> None:
 )
 def test_the_verdict_goes_by_the_interval(count: int, n: int, says: str) -> None:
     worst = Rate.of(count, n)
-    rates = {key: worst.as_dict() for key in ("identity", "surrogate", "AutoPatch", "worst")}
-    row = {"row": lgs_table3.LGS_ROW, "_worst": worst, "measured": {"any wrong answer": rates}}
-    assert f"18 % {says}" in lgs_table3.verdict([row])
+    rates = dict.fromkeys(("identity", "surrogate", "AutoPatch", "worst"), worst)
+    said = lgs_table3.verdict([{"row": lgs_table3.LGS_ROW, "measured": {"any wrong answer": rates}}])
+    assert f"18 % {says}" in said
+    assert f"{worst.value:.1f} % [{worst.low:.0f}, {worst.high:.0f}] of {n} photos" in said
     assert "was not tested" in lgs_table3.verdict([])
 
 
@@ -252,4 +257,4 @@ def test_the_shared_photos_come_with_their_net(shared_data: Path) -> None:
     images, labels = setup.batch(0)
     assert images.shape == (8, 3, 299, 299)
     assert setup.classes[0] == "tench"
-    assert int((lgs_setup.answers(setup.net, images) == labels).sum()) >= 6
+    assert int((answers(setup.net, images) == labels).sum()) >= 6

@@ -14,9 +14,13 @@ from blurnet.balls import Ball
 from blurnet.files import read_safetensors
 from blurnet.layers.denoise import FeatureDenoise
 from reproduce import adversarial_logit_pairing as alp
-from reproduce import feature_denoising, short_training
-from reproduce.cells import Cells
-from reproduce.lgs_setup import marks
+from reproduce import feature_denoising
+from reproduce._common import signs as common_signs
+from reproduce._common import training
+from reproduce._common.answers import correct_under
+from reproduce._common.cells import Cells
+from reproduce._common.marks import marks, paired
+from reproduce._common.signs import load_signs, settings
 
 TOY = ("--epochs", "1", "--train", "48", "--batch", "24", "--limit", "20", "--train-steps", "1")
 DENOISING = (*TOY, "--steps", "1", "2", "--rows", "no block", "gaussian, embedded", "dot")
@@ -32,7 +36,7 @@ ERRORS = {
 
 @pytest.fixture(autouse=True)
 def few_signs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(short_training, "SYNTHETIC_TEST", 34)
+    monkeypatch.setattr(common_signs, "SYNTHETIC_TEST", 34)
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +66,8 @@ def signs_of(module: Any, options: tuple[str, ...], out: Path, monkeypatch: pyte
     """What a script works on: its signs, its cells and its arguments."""
     monkeypatch.setattr("sys.argv", ["x", *options, "--out", str(out)])
     arguments = module.parse()
-    signs = short_training.load_signs(arguments)
-    decided = short_training.settings(signs, arguments, "train_steps")
+    signs = load_signs(arguments)
+    decided = settings(signs, arguments, "train_steps")
     return signs, Cells(arguments.out, "x", decided), arguments
 
 
@@ -90,8 +94,8 @@ def test_feature_denoising_from_end_to_end(script, monkeypatch) -> None:
     assert "52.5 / 41.7 (ResNet-152)" in printed
     assert len(written["verdict"]) == 2
     assert "/" not in written["command"]
-    monkeypatch.setattr(short_training, "_fit", refuse)
-    monkeypatch.setattr(feature_denoising, "right_under", refuse)
+    monkeypatch.setattr(training, "_fit", refuse)
+    monkeypatch.setattr(feature_denoising, "correct_under", refuse)
     again, _ = script("feature_denoising", *DENOISING)
     assert again["rows"] == written["rows"]
     with pytest.raises(AssertionError, match="again"):
@@ -105,7 +109,7 @@ def test_each_operation_stands_behind_both_places(tmp_path, monkeypatch) -> None
 
     def trained(cells: Any, key: str, signs: Any, arguments: Any, defenses: Any, objective: Any) -> torch.nn.Module:
         seen[key] = (defenses, objective)
-        return short_training.build(short_training.ModelSpec("lisa_cnn", list(signs.data.classes), list(defenses)))
+        return training.build(training.ModelSpec("lisa_cnn", list(signs.data.classes), list(defenses)))
 
     monkeypatch.setattr(feature_denoising, "trained", trained)
     for row in feature_denoising.ROWS:
@@ -124,13 +128,13 @@ def test_training_starts_at_the_shipped_baseline_and_moves(tmp_path, monkeypatch
     options = (*TOY, "--steps", "1", "2", "--lr", "0.001")
     signs, cells, arguments = signs_of(feature_denoising, options, tmp_path, monkeypatch)
     start = read_safetensors(signs.start)["conv2.weight"]
-    block = short_training.DefenseSpec("feature_denoise", after="relu1", args={"operation": "mean"})
-    net = short_training.trained(cells, "mean", signs, arguments, [block])
+    block = training.DefenseSpec("feature_denoise", after="relu1", args={"operation": "mean"})
+    net = training.trained(cells, "mean", signs, arguments, [block])
     assert isinstance(dict(net.named_modules())["relu1.FeatureDenoise"], FeatureDenoise)
     assert not torch.equal(net.conv2.weight, start)
     assert float((net.conv2.weight - start).norm()) < 0.1 * float(start.norm())
     assert float(net.relu1.FeatureDenoise.norm.weight.abs().max()) > 0
-    same = short_training.trained(Cells(tmp_path / "b", "x", {}), "mean", signs, arguments, [block])
+    same = training.trained(Cells(tmp_path / "b", "x", {}), "mean", signs, arguments, [block])
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), same.parameters(), strict=True))
 
 
@@ -138,7 +142,7 @@ def test_a_training_that_diverges_leaves_nothing(tmp_path, monkeypatch) -> None:
     options = (*TOY, "--steps", "1", "2", "--lr", "1e30", "--clip", "1e30")
     signs, cells, arguments = signs_of(feature_denoising, options, tmp_path, monkeypatch)
     with pytest.raises(ValueError, match=r"training diverged: .* lower --lr or --clip"):
-        short_training.trained(cells, "net", signs, arguments)
+        training.trained(cells, "net", signs, arguments)
     assert not list(tmp_path.glob("*.safetensors"))
 
 
@@ -158,8 +162,9 @@ def test_logit_pairing_from_end_to_end(script, kept, monkeypatch) -> None:
     assert written["verdict"][0].startswith("ALP 0.25 against mixed PGD: ")
     with Image.open(kept / "adversarial_logit_pairing" / "curves.png") as picture:
         assert min(picture.size) > 400
-    monkeypatch.setattr(short_training, "_fit", refuse)
-    monkeypatch.setattr(PGD, "run", refuse)
+    monkeypatch.setattr(training, "_fit", refuse)
+    monkeypatch.setattr(alp, "correct_under", refuse)
+    monkeypatch.setattr(alp.Long, "_longer", refuse)
     again, _ = script("adversarial_logit_pairing", *PAIRING)
     assert again["rows"] == written["rows"]
 
@@ -167,13 +172,13 @@ def test_logit_pairing_from_end_to_end(script, kept, monkeypatch) -> None:
 def test_a_curve_is_what_each_attack_alone_leaves(tmp_path, monkeypatch) -> None:
     options = (*TOY, "--steps", "1", "3", "6", "--radius", "3")
     signs, cells, arguments = signs_of(alp, options, tmp_path, monkeypatch)
-    net = short_training.build(short_training.ModelSpec("lisa_cnn", list(signs.data.classes)), signs.start).eval()
+    net = training.build(training.ModelSpec("lisa_cnn", list(signs.data.classes)), signs.start).eval()
     curve = alp.Long(signs, cells, "net", net, arguments).curve("untargeted")
     images, labels = signs.attacked.read(range(len(signs.attacked)))
     counts = set()
     for steps, found in curve.items():
         attack = PGD(Ball("linf", 3 / 255), steps, 1 / 255)
-        assert found["right"] == marks(short_training.right_under(net, attack, images, labels))
+        assert found["right"] == marks(correct_under(net, attack, images, labels))
         counts.add(found["right"].count("1"))
     assert len(counts) > 1  # the attacks differ
 
@@ -190,9 +195,9 @@ def test_pairing_weights_reach_the_objective(tmp_path, monkeypatch) -> None:
 
 
 def test_images_are_compared_in_pairs() -> None:
-    assert short_training.paired("1100", "1010") == {"gained": 1, "lost": 1, "p": 1.0}
-    assert short_training.paired("11111111", "00000000")["p"] == pytest.approx(0.0078)
-    assert short_training.paired("10", "10")["p"] == 1.0
+    assert paired("1100", "1010") == {"gained": 1, "lost": 1, "p": 1.0}
+    assert paired("11111111", "00000000")["p"] == pytest.approx(0.0078)
+    assert paired("10", "10")["p"] == 1.0
 
 
 def test_crops_are_held_out_by_track(shared_data: Path, tmp_path, monkeypatch) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import blurnet.training.callbacks as guard_file
-from blurnet.cli.shared import quiet
+from blurnet.quiet import quiet
 from blurnet.training.callbacks import EMA, OverfittingGuard, StepSeed, best_and_last
 from blurnet.training.classifier import Classifier
 from blurnet.training.objectives.table import ObjectiveSpec

@@ -4,8 +4,8 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from blurnet.cli.shared import quiet
 from blurnet.data.module import LisaCropsData, SyntheticData
+from blurnet.quiet import quiet
 from blurnet.rates import Rate
 from blurnet.training.classifier import Classifier
 from blurnet.training.objectives.table import ObjectiveSpec

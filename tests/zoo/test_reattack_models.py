@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from blurnet.evaluation.choices import match_classes
 from torch import Tensor, nn
 
 from blurnet.attacks.autopatch import AutoPatch
@@ -22,13 +21,13 @@ from blurnet.zoo.models import list_models, load_model
 
 VICTIMS = 8
 
-#: Where ``reproduce.ship`` leaves an evaluation's samples.jsonl, with a line for each attacked image.
+#: Where ``tools.ship`` leaves an evaluation's samples.jsonl, with a line for each attacked image.
 EVALUATIONS = Path(__file__).parents[2] / "runs" / "ship"
 
 
 def sample(name: str, shared_data: Path, net: nn.Module) -> tuple[list[int], Tensor, Tensor]:
     """Indices of some victims, drawn by the model's name, with their images and labels."""
-    victims = match_classes(load_victims(f"rp2:{shared_data / 'rp2-lisa'}"), net.classes)
+    victims = load_victims(f"rp2:{shared_data / 'rp2-lisa'}").numbered_as(net.classes)
     generator = torch.Generator().manual_seed(seed_from("reattack", name))
     chosen = torch.randperm(len(victims.labels), generator=generator)[:VICTIMS].sort().values
     return chosen.tolist(), victims.images[chosen], victims.labels[chosen]

@@ -31,6 +31,22 @@ class Victims:
     classes: tuple[str, ...]
     name: str
 
+    def numbered_as(self, classes: tuple[str, ...]) -> "Victims":
+        """The same with labels as these classes number them, found by name.
+
+        Raises:
+            ValueError: a victim's class is not among them.
+        """
+        if self.classes == classes:
+            return self
+        names = [self.classes[label] for label in self.labels.tolist()]
+        if missing := sorted(set(names) - set(classes)):
+            raise ValueError(
+                f"the model has no class {', '.join(missing)} of the victims ({self.name}): it has {classes}"
+            )
+        labels = torch.tensor([classes.index(name) for name in names])
+        return Victims(self.images, labels, self.masks, classes, self.name)
+
 
 def load_victims(text: str, n: int = 40, image_size: int | tuple[int, int] = 32) -> Victims:
     """Victims from their command-line name.

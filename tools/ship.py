@@ -1,17 +1,17 @@
 """From trained runs to ``models/``: choose, evaluate, write cards and the leaderboard.
 
-    python -m reproduce.ship --root DIR [NAME=RUN_FOLDER ...] [NAME ...]
+    python -m tools.ship --root DIR [NAME=RUN_FOLDER ...] [NAME ...]
 
 The baseline comes first, by name: ``lisa_cnn=RUN_FOLDER``. Without names: for every row of ``reproduce.lineages`` the
 net whose average success rate is lowest, over both lineages and all seeds, among those whose accuracy is at most 6
 points below the baseline's. ``evaluate.py`` then attacks each, and its report and figures go into the card. A model
 that was evaluated stays as it is; delete its folder to redo it, or name it alone to evaluate it again.
 
-    python -m reproduce.ship --root DIR --held-out 64 [NAME ...]
+    python -m tools.ship --root DIR --held-out 64 [NAME ...]
 
 attacks shipped models (without names: all) on that many held-out images of all classes, and does nothing else.
 
-    python -m reproduce.ship --render
+    python -m tools.ship --render
 
 writes what is generated from the cards again: every README, card.json in the present format, and the leaderboard.
 """
@@ -27,11 +27,10 @@ from blurnet.evaluation.cards import add_held_out, add_report
 from blurnet.evaluation.render.leaderboard import leaderboard_svg
 from blurnet.evaluation.report import Report, read_report
 from blurnet.files import write_atomic
-from blurnet.zoo.card import Published
+from blurnet.zoo.card import Card, Published
 from blurnet.zoo.models import list_models, load_model, models_root, save_model, write_card
 from blurnet.zoo.readme import render_leaderboard
-from reproduce.blurnet_table2 import PUBLISHED
-from reproduce.lineages import RESULTS
+from reproduce._common.table2 import PUBLISHED, RESULTS
 
 START = "lisa_cnn-synthetic"  # the other net that runs start from
 MARGIN = 6.0  # points of clean accuracy a defense may cost
@@ -41,12 +40,30 @@ AUTHORS = (
     "seen tracks that are held out here, so the clean accuracy may flatter this model."
 )
 CHOICE = "The best of its row over seeds and lineages on the same victims; means over seeds: reproduce.blurnet_table2."
-#: RP2 at the strongest of the settings that reproduce.rp2_sweep compares at this cost; the rest without settings.
-ATTACK = ("--attacks", "rp2,autopatch,pgd", "--steps", "150", "--loss", "margin", "--lr", "0.2", "--lam", "0.002")
+#: RP2 at the strongest of the settings that reproduce.rp2_sweep compares at this cost; the rest without settings. What
+#: the sanity checks find stands in the card.
+ON_VICTIMS = ("--attacks", "rp2,autopatch,pgd", "--steps", "150", "--loss", "margin", "--lr", "0.2", "--lam", "0.002")
+ALLOWED = ("--allow-flags",)
+ON_DATA = ("--on", "data", "--attacks", "autopatch", "--no-sanity")
+
+OUT = Path("runs/ship")
 
 
 def main() -> None:
     """Ship what is missing, then write the leaderboard."""
+    arguments = parse()
+    if arguments.render:
+        render()
+    elif arguments.held_out:
+        for name in arguments.models or list_models():
+            evaluate_held_out(name, arguments.root, arguments.held_out)
+    else:
+        ship_all(arguments.models, arguments.runs, arguments.root)
+    write_leaderboard()
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, help="folder that holds rp2-lisa/ and lisa-crops/")
     parser.add_argument("--render", action="store_true", help="only write again what is generated from the cards")
@@ -54,34 +71,33 @@ def main() -> None:
     parser.add_argument("--held-out", type=int, metavar="N", help="attack N held-out images of shipped models instead")
     parser.add_argument("models", nargs="*", metavar="NAME[=RUN]", help="models to ship; default: the best rows")
     arguments = parser.parse_args()
-    if arguments.render:
-        render()
-        return
-    if arguments.root is None:
+    if arguments.root is None and not arguments.render:
         parser.error("--root is required")
-    if arguments.held_out:
-        for name in arguments.models or list_models():
-            evaluate_held_out(name, arguments.root, arguments.held_out)
-        write_leaderboard()
-        return
-    again = [text for text in arguments.models if "=" not in text]
-    chosen = dict(text.split("=", 1) for text in arguments.models if "=" in text)
-    if not arguments.models:
-        chosen = best_of_rows(arguments.runs)
-    for name in again:
-        evaluate_again(name, arguments.root)
+    return arguments
+
+
+def ship_all(models: list[str], runs: Path, root: Path) -> None:
+    """Evaluate again what is named alone, and ship what is named with its run and has no report yet."""
+    chosen = dict(text.split("=", 1) for text in models if "=" in text) if models else best_of_rows(runs)
+    for name in (text for text in models if "=" not in text):
+        add_report(models_root() / name, evaluate(name, root))
+        show(name)
     for name, run in chosen.items():
         if not (models_root() / name / "report.json").exists():
-            ship(name, Path(run), arguments.root)
-        print(name, load_model(name).card.rp2.average.percent, flush=True)
-    write_leaderboard()
+            ship(name, Path(run), root)
+        show(name)
+
+
+def show(name: str) -> None:
+    """A line for the log."""
+    figures = load_model(name).card.rp2
+    print(name, "no RP2 figures" if figures is None else figures.average, flush=True)
 
 
 def render() -> None:
-    """Write the README and card.json of every shipped model and the leaderboard, from the cards."""
+    """Write the README and card.json of every shipped model."""
     for name in list_models():
         write_card(models_root() / name, load_model(name).card)
-    write_leaderboard()
 
 
 def write_leaderboard() -> None:
@@ -111,61 +127,43 @@ def best_of_rows(runs: Path) -> dict[str, str]:
 def ship(name: str, run: Path, root: Path) -> None:
     """Copy the run's model, attack it, and complete its card."""
     net = load_model(run / "model")
-    card = net.card
+    folder = save_model(net, models_root() / name, spec=net.spec, card=net.card)
+    add_report(folder, evaluate(name, root), **origin(name, net.card, run))
+
+
+def origin(name: str, card: Card, run: Path) -> dict[str, Any]:
+    """What the card of a shipped model says of where it comes from, in place of the run's own words."""
+    notes = [CHOICE] if "lineages" in str(run) else []
     changes: dict[str, Any] = {
-        "command": re.sub(r"--config (\S*/)?(\S+\.yaml)", r"--config configs/train/\2", card.command),
-        "notes": [CHOICE] if "lineages" in str(run) else [],
+        "command": re.sub(r"--config (\S*/)?(\S+\.yaml)", r"--config configs/train/\2", card.command)
     }
     if "rp2_authors" in card.lineage:
         changes["lineage"] = "fine-tuned from the RP2 authors' weights"
-        changes["notes"] += [AUTHORS]
+        notes.append(AUTHORS)
     elif card.lineage == "fine-tuned from model.safetensors":
         changes["lineage"] = f"fine-tuned from {START}"
     for _, model, _, accuracy, average, worst, size in PUBLISHED:
         if model == name:
             changes["published"] = Published(SOURCE, accuracy, average, worst, size)
-    folder = save_model(net, models_root() / name, spec=net.spec, card=card)
-    add_report(folder, evaluate(name, card.dataset, root), **changes)
+    return changes | {"notes": notes}
 
 
-def evaluate_again(name: str, root: Path) -> None:
-    """Attack a shipped model and put the figures into its card."""
-    card = load_model(name).card
-    add_report(models_root() / name, evaluate(name, card.dataset, root))
-    print(name, load_model(name).card.rp2.average.percent, flush=True)
+def evaluate(name: str, root: Path) -> Report:
+    """Attack a shipped model on the 40 victims."""
+    return _evaluated(name, root, OUT / name, *ON_VICTIMS, *ALLOWED)
 
 
 def evaluate_held_out(name: str, root: Path, n: int) -> None:
     """Attack a shipped model on held-out images of all classes and put the figures into its card."""
-    out = Path("runs/ship") / f"{name}-held-out"
-    data = ["--data", _data(load_model(name).card.dataset, root), "--victims", f"rp2:{root / 'rp2-lisa'}"]
-    attack = ["--on", "data", "--limit", str(n), "--attacks", "autopatch", "--no-sanity"]
-    evaluate_main(["--model", name, *data, *attack, "--out", str(out)])
-    add_held_out(models_root() / name, read_report(out))
+    add_held_out(models_root() / name, _evaluated(name, root, OUT / f"{name}-held-out", *ON_DATA, "--limit", str(n)))
 
 
-def evaluate(name: str, dataset: str, root: Path) -> Report:
-    """Attack a shipped model on the 40 victims; the report."""
-    out = Path("runs/ship") / name
-    evaluate_main(
-        [
-            "--model",
-            name,
-            "--data",
-            _data(dataset, root),
-            "--victims",
-            f"rp2:{root / 'rp2-lisa'}",
-            *ATTACK,
-            "--out",
-            str(out),
-        ]
-        + ["--allow-flags"]  # what the checks find stands in the card
-    )
+def _evaluated(name: str, root: Path, out: Path, *options: str) -> Report:
+    dataset = load_model(name).card.dataset
+    data = "synthetic" if dataset == "synthetic" else f"lisa-crops:{root / 'lisa-crops'}"
+    images = ["--data", data, "--victims", f"rp2:{root / 'rp2-lisa'}"]
+    evaluate_main(["--model", name, *images, *options, "--out", str(out)])
     return read_report(out)
-
-
-def _data(dataset: str, root: Path) -> str:
-    return "synthetic" if dataset == "synthetic" else f"lisa-crops:{root / 'lisa-crops'}"
 
 
 if __name__ == "__main__":
