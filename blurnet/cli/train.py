@@ -222,6 +222,8 @@ class TrainCLI(LightningCLI):
                 again = "build the net from config.yaml and load them with blurnet.zoo.load_weights"
             where = f"the training is finished and its weights are in {best}; {again}"
             print(f"train.py: error: no model was written to {self.out / 'model'}: {error}\n{where}", file=sys.stderr)
+            if not isinstance(error, ValueError | OSError):
+                raise  # nobody expected it: the traceback says more
             raise SystemExit(1) from error
 
     def before_validate(self) -> None:

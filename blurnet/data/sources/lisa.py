@@ -58,9 +58,10 @@ class LisaCrops(Lisa):
         paths = [folder / "crops" / row["file"] for row in rows]
         check_files(paths, table)
         kept = split_by_track([r["track"] for r in rows], [r["class"] for r in rows], seed=self.split_seed)[split]
-        labels = [self.classes.index(rows[i]["class"]) for i in kept]
+        names = self.classes
+        labels = [names.index(rows[i]["class"]) for i in kept]
         tracks = [rows[i]["track"] for i in kept]
-        return ImageFiles([paths[i] for i in kept], labels, self.classes, self.image_size, groups=tracks).load()
+        return ImageFiles([paths[i] for i in kept], labels, names, self.image_size, groups=tracks).load()
 
 
 def _check_classes(found: Sequence[str], table: Path) -> None:
@@ -112,10 +113,11 @@ class LisaFrames(Lisa):
         check_files([sign.path for sign in signs], folder)
         rows = split_by_track([s.track for s in signs], [s.name for s in signs], seed=self.split_seed)[split]
         kept = [signs[i] for i in rows if self._keeps(signs[i])]
+        names = self.classes
         files = ImageFiles(
             [s.path for s in kept],
-            [self.classes.index(s.name) for s in kept],
-            self.classes,
+            [names.index(s.name) for s in kept],
+            names,
             self.image_size,
             boxes=[s.box for s in kept],
             groups=[s.track for s in kept],
