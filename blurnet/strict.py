@@ -19,6 +19,12 @@ from blurnet.checks import one_of
 
 T = TypeVar("T")
 
+#: What a text on a command line can give.
+Setting = bool | int | float | str | None
+
+#: A type as annotations have it: a class, a union, Literal[...], Annotated[...].
+Hint: TypeAlias = Any
+
 #: What JSON holds: None, bool, int, finite float, str, and lists and string-keyed dicts of these.
 JSON: TypeAlias = Any
 
@@ -288,18 +294,16 @@ def is_plain(hint: Any) -> bool:
     return origin is Literal or hint in (int, float, str, bool)
 
 
-def parse_call(text: str, where: str) -> tuple[str, dict[str, Any]]:
+def parse_call(text: str, where: str) -> tuple[str, dict[str, Setting]]:
     """A name with its arguments as one writes them on a command line: "jpeg:quality=30" -> ("jpeg", {"quality": 30}).
 
     Numbers, true, false and null are read as such, everything else as text.
 
     Raises:
-        ValueError: no name, an argument without "=", or one given twice; ``where`` starts the message.
+        ValueError: an argument without "=", or one given twice; ``where`` starts the message.
     """
     name, *settings = text.split(":")
-    if not name:
-        raise ValueError(f"{where}: an empty name in {text!r}")
-    args: dict[str, Any] = {}
+    args: dict[str, Setting] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not (key and equals and value):
@@ -310,7 +314,7 @@ def parse_call(text: str, where: str) -> tuple[str, dict[str, Any]]:
     return name, args
 
 
-def _plain_value(text: str) -> Any:
+def _plain_value(text: str) -> Setting:
     """A JSON number or constant as such, else the text."""
     try:
         value = json.loads(text)

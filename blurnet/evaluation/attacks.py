@@ -28,7 +28,7 @@ from blurnet.balls import Ball
 from blurnet.evaluation.config import Budget
 from blurnet.evaluation.threats import InBall, InMask, SquarePatch, Threat
 from blurnet.masks import Place
-from blurnet.strict import Count, check_fields, coerce, is_plain, parse_call
+from blurnet.strict import Count, Hint, Setting, check_fields, coerce, is_plain, parse_call
 
 UNIVERSAL = "rp2"  #: the attack with one noise for all victims; all others work image by image
 
@@ -41,7 +41,7 @@ class Choice(NamedTuple):
     """An attack by its name, with settings of its own."""
 
     name: str
-    args: dict[str, Any]
+    args: dict[str, Setting]
 
     @property
     def title(self) -> str:
@@ -123,7 +123,7 @@ class Context:
             return self.mask
         return Place(self.area if self.area is not None else 1.0, "border", self.seed)
 
-    def free_or_masked(self) -> dict[str, Any]:
+    def _free_or_masked(self) -> dict[str, Any]:
         """The arguments of attacks that take an area or a mask."""
         return {"mask": self.mask} if self.area is None else {"area": self.area}
 
@@ -140,7 +140,7 @@ class Entry(NamedTuple):
 
 
 def _autopatch(c: Context) -> Attack:
-    return AutoPatch(**c.free_or_masked(), budget=c.budget, source=c.source, views=c.views, seed=c.seed)
+    return AutoPatch(**c._free_or_masked(), budget=c.budget, source=c.source, views=c.views, seed=c.seed)
 
 
 def _lavan(c: Context) -> Attack:
@@ -174,11 +174,11 @@ def _low_frequency(c: Context) -> Attack:
 
 
 def _patch_search(c: Context) -> Attack:
-    return PatchRandomSearch(**c.free_or_masked(), steps=c.queries, seed=c.seed)
+    return PatchRandomSearch(**c._free_or_masked(), steps=c.queries, seed=c.seed)
 
 
 def _hard_label(c: Context) -> Attack:
-    return HardLabel(**c.free_or_masked(), steps=c.queries, seed=c.seed)
+    return HardLabel(**c._free_or_masked(), steps=c.queries, seed=c.seed)
 
 
 def _pgd(c: Context) -> Attack:
@@ -248,7 +248,7 @@ def parse_attacks(text: str) -> list[Choice]:
     return found
 
 
-def options_of(kind: type[Attack]) -> dict[str, Any]:
+def options_of(kind: type[Attack]) -> dict[str, Hint]:
     """The settings of a class of attacks that a text can give, by name, with their types.
 
     What says where an attack may write or what it aims at belongs to the evaluation and is left out.
@@ -274,7 +274,7 @@ def make_attack(choice: Choice, context: Context) -> Attack:
     return _with_settings(entry.make(context), entry.kind, choice.args)
 
 
-def _with_settings(attack: Attack, kind: type[Attack], settings: dict[str, Any]) -> Attack:
+def _with_settings(attack: Attack, kind: type[Attack], settings: dict[str, Setting]) -> Attack:
     """The attack with other settings of the one of this kind, however deep it is wrapped."""
     if not settings:
         return attack
@@ -294,7 +294,8 @@ def blind_attacks() -> list[str]:
     return [name for name, entry in ATTACKS.items() if entry.blind]
 
 
-def _setting(name: str, key: str, value: Any, allowed: dict[str, Any]) -> Any:
+def _setting(name: str, key: str, value: Setting, allowed: dict[str, Hint]) -> Setting:
     if key not in allowed:
         raise ValueError(f"--attacks: {name} has no {key!r}; it has {', '.join(allowed)}")
-    return coerce(value, allowed[key], f"--attacks: {name}: {key}")
+    checked: Setting = coerce(value, allowed[key], f"--attacks: {name}: {key}")
+    return checked

@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from blurnet.strict import Count, Steps, check_fields
+from blurnet.strict import JSON, Count, Setting, Steps, check_fields
 
 Budget = Literal["quick", "standard", "full"]
 T = TypeVar("T", int, float)
@@ -55,7 +55,7 @@ class EvaluationConfig:
     seed: int = 0
     adaptive: bool = True
     sanity: bool = True
-    rp2: dict[str, Any] = field(default_factory=dict)
+    rp2: dict[str, Setting] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(self, option=True)
@@ -88,7 +88,7 @@ class EvaluationConfig:
         """``curve_steps`` as numbers."""
         return parse_numbers(self.curve_steps, int, "--curve-steps")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, JSON]:
         """Plain data, for the report."""
         return asdict(self)
 

@@ -1,9 +1,8 @@
 """Defenses as one writes them on a command line: "lgs,jpeg:quality=30"."""
 
-import json
-
+from blurnet.strict import parse_call
 from blurnet.zoo.build import DEFENSES
-from blurnet.zoo.spec import DefenseSpec, Plain
+from blurnet.zoo.spec import DefenseSpec
 
 
 def parse_defenses(text: str) -> list[DefenseSpec]:
@@ -23,28 +22,8 @@ def parse_defenses(text: str) -> list[DefenseSpec]:
 
 
 def _parse(part: str) -> DefenseSpec:
-    name, *settings = part.split(":")
+    name, settings = parse_call(part, "defense")
     if name not in DEFENSES:
         raise ValueError(f"unknown defense {name!r}; there are: {', '.join(sorted(DEFENSES))}")
-    args: dict[str, Plain] = {}
-    places: dict[str, str] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not (key and equals and value):
-            raise ValueError(f"defense {part!r}: expected name:argument=value, got {setting!r}")
-        if key in args or key in places:
-            raise ValueError(f"defense {part!r}: {key!r} is given twice")
-        if key in ("after", "before"):
-            places[key] = value
-        else:
-            args[key] = _value(value)
-    return DefenseSpec(name, places.get("after"), places.get("before"), args)
-
-
-def _value(text: str) -> Plain:
-    """A JSON number or constant as such, else the text."""
-    try:
-        value: Plain = json.loads(text)
-    except ValueError:
-        return text
-    return value if value is None or isinstance(value, bool | int | float) else text
+    places = {key: str(settings.pop(key)) for key in ("after", "before") if key in settings}
+    return DefenseSpec(name, places.get("after"), places.get("before"), {**settings})

@@ -71,6 +71,8 @@ class ModelSpec:
     fit: Fit | None = None
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", list(self.classes))  # a tuple, as nets and data have them, will do
+        object.__setattr__(self, "defenses", list(self.defenses))
         if repeated := sorted({name for name in self.classes if self.classes.count(name) > 1}):
             raise ValueError(f"classes: names must differ, these repeat: {repeated}")
         _check_plain(self.net_args, f"net {self.net!r}: net_args")

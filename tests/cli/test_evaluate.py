@@ -59,6 +59,11 @@ def no_pictures(monkeypatch) -> None:
     monkeypatch.setattr("blurnet.evaluation.report.victim_pictures", lambda *_: {})
 
 
+def instead(make):
+    """What ``get_data`` is replaced by: a small set at its own size."""
+    return lambda text, image_size=None, fit=None, **options: make(**options)
+
+
 def arguments(model: Path, out: Path, *more: str) -> list[str]:
     quick = ["--targets", "12,3", "--steps", "2", "--chunk", "1", "--trainer.enable_progress_bar", "false"]
     return ["--model", str(model), "--out", str(out), "--device", "cpu", *quick, *more]
@@ -101,7 +106,9 @@ def test_clean_accuracy_of_a_net_with_other_numbering(tmp_path, monkeypatch, no_
     # 17 outputs count from 0, the victims and the data's default from 1: classes are matched by name.
     model = save(tmp_path / "net17", outputs=17)
     small = functools.partial(SyntheticData, test_size=35)
-    monkeypatch.setattr("blurnet.cli.evaluate.get_data", lambda text, fit=None, **options: small(**options))
+    monkeypatch.setattr(
+        "blurnet.cli.evaluate.get_data", lambda text, fit=None, image_size=None, **options: small(**options)
+    )
     assert evaluate_main(arguments(model, tmp_path / "run", "--data", "synthetic", "--targets", "0")) == 0
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["data"] == {"name": "synthetic (test)", "n": 35, "groups": None}
@@ -125,7 +132,9 @@ def single(model: Path, out: Path, *more: str) -> list[str]:
 def test_attacks_image_by_image_on_test_data(tmp_path, monkeypatch):
     model = models_root() / "lisa_cnn-synthetic"  # one that answers correctly
     small = functools.partial(SyntheticData, test_size=35)
-    monkeypatch.setattr("blurnet.cli.evaluate.get_data", lambda text, fit=None, **options: small(**options))
+    monkeypatch.setattr(
+        "blurnet.cli.evaluate.get_data", lambda text, fit=None, image_size=None, **options: small(**options)
+    )
     command = single(model, tmp_path / "run", "--attacks", "lavan,pgd", "--on", "data", "--data", "synthetic")
     assert evaluate_main([*command, "--limit", "9", "--curve-areas", "0.1", "--shard", "4", "--keep-images", "2"]) == 0
     out = tmp_path / "run"
@@ -155,7 +164,9 @@ def test_attacks_image_by_image_on_test_data(tmp_path, monkeypatch):
 def test_a_universal_patch_is_made_on_the_val_split(tmp_path, monkeypatch, capsys):
     model = models_root() / "lisa_cnn-synthetic"
     splits = functools.partial(SyntheticData, val_size=35, test_size=35)
-    monkeypatch.setattr("blurnet.cli.evaluate.get_data", lambda text, fit=None, **options: splits(**options))
+    monkeypatch.setattr(
+        "blurnet.cli.evaluate.get_data", lambda text, fit=None, image_size=None, **options: splits(**options)
+    )
     command = ["--attacks", "universal-patch", "--limit", "5", "--no-sanity"]
     with pytest.raises(SystemExit):
         evaluate_main(single(model, tmp_path / "run", *command))

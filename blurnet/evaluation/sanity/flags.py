@@ -2,7 +2,8 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+
+from blurnet.strict import JSON
 
 #: An honest net may fail a comparison on this share of images by chance: attacks of few steps are no optima.
 HONEST = 0.1
@@ -25,7 +26,7 @@ class Flag:
     name: str
     cause: str
     cure: str
-    evidence: dict[str, Any]
+    evidence: dict[str, JSON]
 
 
 def unlikely(count: int, n: int, share: float = HONEST, level: float = LEVEL) -> bool:
