@@ -27,7 +27,7 @@ from .attacks.wrappers.worst_of import WorstOf as WorstOf
 from .balls import Ball as Ball
 from .evaluation.config import EvaluationConfig as EvaluationConfig
 from .evaluation.evaluate import evaluate as evaluate
-from .evaluation.report import Report as Report
+from .evaluation.report.report import Report as Report
 from .layers.denoise import FeatureDenoise as FeatureDenoise
 from .layers.denoise import denoise_resnet as denoise_resnet
 from .layers.insert import first_conv as first_conv

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from blurnet.strict import Bounds, check_fields
+from blurnet.bounds import Bounds
+from blurnet.strict import check_fields
 
 Norm = Literal["linf", "l2", "l1"]
 _ORDER = {"linf": math.inf, "l2": 2, "l1": 1}

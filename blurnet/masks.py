@@ -13,8 +13,9 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
+from blurnet.bounds import Bounds
 from blurnet.checks import check_images, check_mask
-from blurnet.strict import Bounds, check_fields
+from blurnet.strict import check_fields
 
 Box = tuple[int, int, int, int]
 

@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 from blurnet.cli import evaluate_main, train_main
-from blurnet.evaluation.report import Report, read_report
+from blurnet.evaluation.report.report import Report, read_report
 from blurnet.zoo.models import models_root
 
 BASELINE = "lisa_cnn-synthetic"

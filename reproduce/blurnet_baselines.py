@@ -24,8 +24,8 @@ from blurnet.attacks.ball.pgd import PGD
 from blurnet.attacks.universal.rp2 import RP2
 from blurnet.balls import Ball
 from blurnet.cli import evaluate_main
-from blurnet.evaluation.cards import with_report
-from blurnet.evaluation.report import read_report
+from blurnet.evaluation.report.cards import with_report
+from blurnet.evaluation.report.report import read_report
 from blurnet.masks import rp2_stickers
 from blurnet.rates import Rate
 from blurnet.zoo.card import Card, ImageFigures

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from blurnet.data.sources.rp2 import published_noise, rp2_mask
 from blurnet.data.sources.victims import load_victims
-from blurnet.evaluation.probe import first_layer
 from blurnet.evaluation.render.figures import png_bytes
 from blurnet.evaluation.render.pictures import energy_by_frequency, spectra_maps, spectra_rgb
+from blurnet.evaluation.render.probe import first_layer
 from blurnet.files import write_atomic
 from blurnet.spectra import low_frequency_energy
 from reproduce._common.arguments import add_out, command, root_parser, victims_folder

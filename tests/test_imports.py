@@ -16,6 +16,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if "models" not in path.re
 #: Parts by row, lowest first. A part imports from lower rows and from itself, never from a sibling in its row.
 ROWS = (
     ("checks",),  # the guards stand below everything that raises through them
+    ("bounds",),
     ("strict",),
     ("balls", "masks", "bpda", "filters", "settings", "spectra", "rates", "files", "modes", "quiet", "templates"),
     ("layers", "transforms", "nets", "attacks", "certified", "data"),

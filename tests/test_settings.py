@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from blurnet.bounds import NotNegative, Odd
 from blurnet.settings import Settings, WithSettings, takes
-from blurnet.strict import NotNegative, Odd
 
 
 @dataclass(frozen=True)

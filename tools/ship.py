@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from blurnet.cli import evaluate_main
-from blurnet.evaluation.cards import add_held_out, add_report
 from blurnet.evaluation.render.leaderboard import leaderboard_svg
-from blurnet.evaluation.report import Report, read_report
+from blurnet.evaluation.report.cards import add_held_out, add_report
+from blurnet.evaluation.report.report import Report, read_report
 from blurnet.files import write_atomic
 from blurnet.zoo.card import Card, Published
 from blurnet.zoo.models import list_models, load_model, models_root, save_model, write_card

@@ -16,7 +16,7 @@ from jsonargparse import ActionYesNo, ArgumentParser, Namespace
 
 from blurnet.attacks.engine.views import TRANSFORMATIONS
 from blurnet.attacks.universal.rp2 import RP2
-from blurnet.checks import check_writable
+from blurnet.bounds import Steps
 from blurnet.cli.shared import HelpText, one_line_errors, own_arguments, public_command
 from blurnet.data.images import ImageTensors
 from blurnet.data.module import DATA, SignData, get_data
@@ -30,7 +30,6 @@ from blurnet.evaluation.noise import read_noise
 from blurnet.evaluation.plan import Named, Plan, Prepared, carry_out, prepare
 from blurnet.evaluation.render.compare import compare
 from blurnet.quiet import quiet
-from blurnet.strict import Steps
 from blurnet.zoo.parse import parse_defenses
 
 DESCRIPTION = """Attack a model and report how it holds.
@@ -212,16 +211,7 @@ def load(config: CommandLine) -> Prepared:
         plan = dataclasses.replace(plan, images=_images(config, victims, data, classes))
     if config.noise is not None:
         plan = dataclasses.replace(plan, replay=read_noise(config.noise, config.noise_target, plan.chosen_mask()))
-    _check_before_writing(plan)
-    return prepare(plan, check_writable(config.out))
-
-
-def _check_before_writing(plan: Plan) -> None:
-    """Make the jobs once without a folder, so that what is wrong is said before one is made."""
-    from blurnet.evaluation.jobs import check_jobs
-    from blurnet.evaluation.plan import make_jobs
-
-    check_jobs(make_jobs(plan), plan.model.net)
+    return prepare(plan, config.out)
 
 
 def _victims(

@@ -11,6 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
+from blurnet.bounds import Count, Fraction, NotNegative, Share, Steps
 from blurnet.data.augment import augment
 from blurnet.data.images import Fit, ImageTensors, Items, Split, side
 from blurnet.data.labels import Outputs, label_names
@@ -20,7 +21,6 @@ from blurnet.data.sources.folder import CsvImages, FolderImages
 from blurnet.data.sources.gtsrb import Gtsrb
 from blurnet.data.sources.lisa import LisaCrops, LisaFrames
 from blurnet.data.synthetic.dataset import SyntheticSigns
-from blurnet.strict import Count, Fraction, NotNegative, Share, Steps
 
 
 @dataclass(eq=False, kw_only=True)

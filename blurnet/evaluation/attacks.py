@@ -25,10 +25,11 @@ from blurnet.attacks.universal.held_out import HeldOutPatch
 from blurnet.attacks.universal.rp2 import RP2
 from blurnet.attacks.wrappers.model import Transfer
 from blurnet.balls import Ball
+from blurnet.bounds import Count
 from blurnet.evaluation.config import Budget
 from blurnet.evaluation.threats import InBall, InMask, SquarePatch, Threat
 from blurnet.masks import Place
-from blurnet.strict import Count, Hint, Setting, check_fields, coerce, is_plain, parse_call
+from blurnet.strict import Hint, Setting, check_fields, coerce, is_plain, parse_call
 
 UNIVERSAL = "rp2"  #: the attack with one noise for all victims; all others work image by image
 

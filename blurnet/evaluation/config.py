@@ -4,7 +4,11 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeVar
 
-from blurnet.strict import JSON, Count, Setting, Steps, check_fields
+from blurnet.attacks.engine.views import TRANSFORMATIONS, Transformation
+from blurnet.bounds import Count, Steps
+from blurnet.evaluation.images import Pool
+from blurnet.evaluation.noise import Target
+from blurnet.strict import JSON, Setting, check_fields
 
 Budget = Literal["quick", "standard", "full"]
 T = TypeVar("T", int, float)
@@ -111,3 +115,37 @@ def parse_numbers(text: str, kind: type[T], option: str) -> list[T]:
         return [kind(part) for part in text.split(",")] if text else []
     except ValueError:
         raise ValueError(f"{option}: expected numbers with commas, got {text!r}") from None
+
+
+def parse_targets(text: str, images: Pool) -> tuple[Target, ...]:
+    """ "all" but the images' own classes, "untargeted", or numbers with commas.
+
+    Raises:
+        ValueError: something else, or no class left to reach.
+    """
+    if text == "untargeted":
+        return (None,)
+    if text == "all":
+        _, labels = images.read(range(len(images)))
+        left = tuple(sorted(set(range(len(images.classes))) - set(labels.tolist())))
+        if not left:
+            raise ValueError("--targets all: the images are of every class, so none is left to reach; name one class's")
+        return left
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--targets: expected all, untargeted, or numbers such as 12,3; got {text!r}") from None
+
+
+def parse_eot(text: str) -> tuple[Transformation, ...]:
+    """Transformations such as "rotation,brightness=0.7:1.3": names with the values of their arguments in order."""
+    moves = []
+    for part in filter(None, text.split(",")):
+        name, _, values = part.partition("=")
+        if name not in TRANSFORMATIONS:
+            raise ValueError(f"--eot: unknown transformation {name!r}; there are: {', '.join(TRANSFORMATIONS)}")
+        try:
+            moves.append(TRANSFORMATIONS[name](*(float(value) for value in values.split(":") if value)))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"--eot: {part!r}: {error}") from error
+    return tuple(moves)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, SequentialSampler, default_collate
 
 from blurnet.attacks.base import Attack
-from blurnet.checks import check_images, check_labels, check_logits, check_writable
+from blurnet.checks import check_images, check_labels, check_logits
 from blurnet.data.images import ImageTensors
 from blurnet.evaluation.attacks import UNIVERSAL
 from blurnet.evaluation.config import EvaluationConfig
@@ -20,7 +20,7 @@ from blurnet.evaluation.images import Pool, Sized, read_items
 from blurnet.evaluation.jobs import SharedNoise
 from blurnet.evaluation.model import FunctionModel, LoadedModel, of_module
 from blurnet.evaluation.plan import Named, Plan, carry_out, prepare
-from blurnet.evaluation.report import Report
+from blurnet.evaluation.report.report import Report
 from blurnet.modes import attacking
 from blurnet.quiet import quiet
 from blurnet.strict import check_arguments
@@ -97,7 +97,7 @@ def evaluate(
         plan = _plan(_Grouped(dataset, groups), config, loaded, own, mask, other, held_out)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="blurnet-")))
         place = _device(loaded.net)
-        prepared = prepare(plan, folder if out is None else check_writable(out))
+        prepared = prepare(plan, folder if out is None else out)
         report = carry_out(prepared, command, device=device, progress=progress)
         loaded.net.to(place)
         if report is None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from blurnet.evaluation.identity import fingerprint
-from blurnet.evaluation.parts import AdaptivePart, DefensesPart
+from blurnet.evaluation.report.parts import AdaptivePart, DefensesPart
 from blurnet.files import read_safetensors
 from blurnet.nets.image_size import image_size
 from blurnet.strict import check_arguments, parse_call

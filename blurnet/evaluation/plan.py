@@ -1,6 +1,7 @@
 """From what a user named to what is done: every check before any work, then the run, then the report."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,17 +12,17 @@ from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from torch import Tensor, nn
 
 from blurnet.attacks.base import Attack
-from blurnet.attacks.engine.views import TRANSFORMATIONS, Transformation
 from blurnet.attacks.universal.rp2 import RP2
 from blurnet.balls import Ball
+from blurnet.checks import check_writable
 from blurnet.evaluation.attacks import UNIVERSAL, Choice, Context, blind_attacks, parse_attacks
-from blurnet.evaluation.config import EvaluationConfig
+from blurnet.evaluation.config import EvaluationConfig, parse_eot, parse_targets
 from blurnet.evaluation.images import Pool
-from blurnet.evaluation.jobs import Job, SharedNoise, image_jobs, universal_jobs
+from blurnet.evaluation.jobs import Job, SharedNoise, check_jobs, image_jobs, universal_jobs
 from blurnet.evaluation.model import LoadedModel, check_gradients
-from blurnet.evaluation.noise import ReplayNoise, Target
-from blurnet.evaluation.report import Report
-from blurnet.evaluation.reporting import CLEAN, VICTIMS, About, make_report
+from blurnet.evaluation.noise import ReplayNoise
+from blurnet.evaluation.report.make import CLEAN, VICTIMS, About, make_report
+from blurnet.evaluation.report.report import Report
 from blurnet.evaluation.run import Evaluation
 from blurnet.evaluation.sanity.examine import examinations, examine
 from blurnet.evaluation.threats import InBall, InMask, Threat
@@ -93,8 +94,8 @@ class Prepared:
     seed: int
 
 
-def prepare(plan: Plan, folder: Path) -> Prepared:
-    """Make and check all jobs; only ``folder``, which must exist, is written.
+def prepare(plan: Plan, out: str | os.PathLike[str]) -> Prepared:
+    """Make and check all jobs, then make the output folder ``out`` and note there what it is for.
 
     Raises:
         TypeError, ValueError: what does not fit together, or a folder that was begun with something else.
@@ -102,6 +103,8 @@ def prepare(plan: Plan, folder: Path) -> Prepared:
     config, net = plan.config, plan.model.net
     attacked = adaptive(net) if transforms_of(net) and config.adaptive else None
     jobs = make_jobs(plan)
+    check_jobs(jobs, net)  # before anything is written
+    folder = check_writable(out)
     evaluation = Evaluation(net, jobs, folder, attacked=attacked, keep=config.keep_images, chunk=config.chunk)
     work = [*dict.fromkeys(evaluation.names)]
     added = [plain(spec) for spec in plan.model.added]
@@ -171,40 +174,6 @@ def make_trainer(out: Path, *, device: str = "auto", progress: bool = True, **op
         use_distributed_sampler=False,
         default_root_dir=out,
     )
-
-
-def parse_targets(text: str, images: Pool) -> tuple[Target, ...]:
-    """ "all" but the images' own classes, "untargeted", or numbers with commas.
-
-    Raises:
-        ValueError: something else, or no class left to reach.
-    """
-    if text == "untargeted":
-        return (None,)
-    if text == "all":
-        _, labels = images.read(range(len(images)))
-        left = tuple(sorted(set(range(len(images.classes))) - set(labels.tolist())))
-        if not left:
-            raise ValueError("--targets all: the images are of every class, so none is left to reach; name one class's")
-        return left
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ValueError(f"--targets: expected all, untargeted, or numbers such as 12,3; got {text!r}") from None
-
-
-def parse_eot(text: str) -> tuple[Transformation, ...]:
-    """Transformations such as "rotation,brightness=0.7:1.3": names with the values of their arguments in order."""
-    moves = []
-    for part in filter(None, text.split(",")):
-        name, _, values = part.partition("=")
-        if name not in TRANSFORMATIONS:
-            raise ValueError(f"--eot: unknown transformation {name!r}; there are: {', '.join(TRANSFORMATIONS)}")
-        try:
-            moves.append(TRANSFORMATIONS[name](*(float(value) for value in values.split(":") if value)))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"--eot: {part!r}: {error}") from error
-    return tuple(moves)
 
 
 def _clean_jobs(plan: Plan) -> list[Job]:

@@ -8,8 +8,16 @@ from torch import Tensor
 
 from blurnet.attacks.base import STANDING, WRONG
 from blurnet.evaluation.jobs import Job
-from blurnet.evaluation.parts import Average, Curve, CurvePoint, StageCount, TargetRow, UniversalAttack, WorstTarget
 from blurnet.evaluation.records import LATE, Records
+from blurnet.evaluation.report.parts import (
+    Average,
+    Curve,
+    CurvePoint,
+    StageCount,
+    TargetRow,
+    UniversalAttack,
+    WorstTarget,
+)
 from blurnet.rates import Rate
 
 #: Cells of the location map at most, along each side.

@@ -5,10 +5,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from blurnet.bounds import Count, Odd
 from blurnet.layers.denoise_ops import bilateral, local_mean, local_median, non_local_dot, non_local_gaussian
 from blurnet.layers.insert import insert_after
 from blurnet.settings import Settings, WithSettings, takes
-from blurnet.strict import Count, Odd
 
 Operation = Literal["gaussian", "dot", "bilateral-gaussian", "bilateral-dot", "mean", "median", "none"]
 

@@ -6,10 +6,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from blurnet.bounds import Count, NotNegative, Odd
 from blurnet.filters import KernelName, Padding, depthwise, make_kernel
 from blurnet.layers.penalties import Penalty
 from blurnet.settings import Settings, WithSettings, takes
-from blurnet.strict import Count, NotNegative, Odd
 
 
 @dataclass(frozen=True)

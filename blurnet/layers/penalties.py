@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from blurnet.bounds import NotNegative, Odd
 from blurnet.checks import check_odd, one_of
 from blurnet.filters import total_variation
 from blurnet.settings import Settings, WithSettings, takes
-from blurnet.strict import NotNegative, Odd
 
 Operator = Literal["hf", "diff", "pinv"]
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blurnet.bounds import Odd, Positive
 from blurnet.settings import Settings, takes
-from blurnet.strict import Odd, Positive
 from blurnet.transforms._blocks import by_blocks, prepare, records, reflect, rounded_into_range
 from blurnet.transforms._pairs import Shift, add_pair, half_plane, halvings, squared_distance
 from blurnet.transforms.base import Transform

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
+from blurnet.bounds import between
 from blurnet.bpda import bpda
 from blurnet.settings import Settings, takes
-from blurnet.strict import between
 from blurnet.transforms._blocks import fill_blocks, prepare
 from blurnet.transforms.base import Transform
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from blurnet.bounds import Odd, Positive
 from blurnet.settings import Settings, takes
-from blurnet.strict import Odd, Positive
 from blurnet.transforms._blocks import by_planes, prepare, rounded_into_range, symmetric
 from blurnet.transforms._opencv import Array, filter_planes, filters
 from blurnet.transforms.base import Transform

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blurnet.bounds import Odd
 from blurnet.filters import shifted
 from blurnet.settings import Settings, takes
-from blurnet.strict import Odd
 from blurnet.transforms._blocks import by_planes, prepare, symmetric
 from blurnet.transforms._opencv import filter_planes, filters
 from blurnet.transforms.base import Transform

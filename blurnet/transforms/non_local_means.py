@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from blurnet.bounds import Bounds, Odd, Positive
 from blurnet.settings import Settings, takes
-from blurnet.strict import Bounds, Odd, Positive
 from blurnet.transforms._blocks import by_blocks, prepare, reflect, rounded_into_range
 from blurnet.transforms._color import lab, rgb_of_lab
 from blurnet.transforms._pairs import Shift, add_pair, half_plane, squared_distance

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blurnet.bounds import Fraction, above
 from blurnet.checks import check_range, one_of
 from blurnet.settings import Settings, takes
-from blurnet.strict import Fraction, above
 from blurnet.transforms._blocks import fill_blocks, prepare, records
 from blurnet.transforms.base import Transform
 

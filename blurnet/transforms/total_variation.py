@@ -7,10 +7,10 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from blurnet.bounds import Bounds, Count, Positive
 from blurnet.checks import check_mask
 from blurnet.filters import forward_differences
 from blurnet.settings import Settings, takes
-from blurnet.strict import Bounds, Count, Positive
 from blurnet.transforms._blocks import by_blocks, by_planes, prepare, records, rounded_into_range
 from blurnet.transforms.base import Transform
 

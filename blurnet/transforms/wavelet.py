@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from blurnet.bounds import Count, NotNegative
 from blurnet.settings import Settings, takes
-from blurnet.strict import Count, NotNegative
 from blurnet.transforms._blocks import by_blocks, prepare, records, symmetric
 from blurnet.transforms._color import rgb_of_studio_ycbcr, studio_ycbcr
 from blurnet.transforms.base import Transform

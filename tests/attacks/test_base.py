@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from blurnet.attacks.base import Attack, Problem, Record
+from blurnet.bounds import Share
 from blurnet.modes import attacking
-from blurnet.strict import Share
 
 
 @dataclass(frozen=True)

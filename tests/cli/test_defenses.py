@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import load_file
 
 from blurnet.cli.evaluate import evaluate_main
-from blurnet.evaluation.cards import with_report
 from blurnet.evaluation.render.compare import compare
-from blurnet.evaluation.report import read_report
+from blurnet.evaluation.report.cards import with_report
+from blurnet.evaluation.report.report import read_report
 from blurnet.evaluation.sanity.examine import Examination
 from blurnet.transforms.base import transforms_of
 from blurnet.zoo.build import build
@@ -54,7 +54,7 @@ def refused(capsys: pytest.CaptureFixture[str], model: Path, out: Path, *more: s
 def test_the_report_says_what_stands_in_front(own, tmp_path, monkeypatch):
     checked: list[Examination] = []
     monkeypatch.setattr("blurnet.evaluation.plan.examine", lambda listed, *_: checked.extend(listed) or [])
-    monkeypatch.setattr("blurnet.evaluation.report.victim_pictures", lambda *_: {})
+    monkeypatch.setattr("blurnet.evaluation.report.report.victim_pictures", lambda *_: {})
     more = ["--attacks", "rp2,lavan", "--targets", "12", "--steps", "2", "--transfer-from", str(PLAIN), *TWO]
     _, report = run(own, tmp_path / "run", *more)
     defenses = report["defenses"]
@@ -80,7 +80,7 @@ def test_the_report_says_what_stands_in_front(own, tmp_path, monkeypatch):
 
 def test_what_transfers_is_made_on_the_source_alone(tmp_path, monkeypatch):
     """On an undefended copy of itself the attack is the white-box one, whatever stands in front of the model."""
-    monkeypatch.setattr("blurnet.evaluation.report.victim_pictures", lambda *_: {})
+    monkeypatch.setattr("blurnet.evaluation.report.report.victim_pictures", lambda *_: {})
     more = ["--attacks", "rp2", "--targets", "12", "--steps", "3", "--transfer-from", str(PLAIN), "--no-sanity"]
     noises = []
     for name, defenses in (("plain", ""), ("defended", "gaussian:sigma=1")):
@@ -117,7 +117,7 @@ def test_folders_begun_before_there_were_defenses_go_on(tmp_path, capsys):
 
 
 def test_random_ones_repeat(tmp_path, monkeypatch):
-    monkeypatch.setattr("blurnet.evaluation.report.victim_pictures", lambda *_: {})
+    monkeypatch.setattr("blurnet.evaluation.report.report.victim_pictures", lambda *_: {})
     more = ["--attacks", "rp2,lavan", "--targets", "12", "--steps", "2", "--no-sanity"]
     more += ["--defenses", "random_resize_pad"]
     first, again = (run(PLAIN, tmp_path / "run", *more)[1] for _ in range(2))

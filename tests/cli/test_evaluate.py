@@ -18,8 +18,8 @@ from blurnet.cli.evaluate import CommandLine, config_of, evaluate_main, parser
 from blurnet.cli.shared import public_command
 from blurnet.data.labels import label_names
 from blurnet.data.module import SyntheticData
-from blurnet.evaluation.cards import with_report
-from blurnet.evaluation.report import read_report
+from blurnet.evaluation.report.cards import with_report
+from blurnet.evaluation.report.report import read_report
 from blurnet.evaluation.sanity.examine import Examined
 from blurnet.evaluation.sanity.flags import Flag
 from blurnet.zoo.build import build
@@ -56,7 +56,7 @@ def other(tmp_path_factory) -> Path:
 @pytest.fixture
 def no_pictures(monkeypatch) -> None:
     """Drawing takes seconds and one test sees to it."""
-    monkeypatch.setattr("blurnet.evaluation.report.victim_pictures", lambda *_: {})
+    monkeypatch.setattr("blurnet.evaluation.report.report.victim_pictures", lambda *_: {})
 
 
 def instead(make):
@@ -94,7 +94,7 @@ def test_one_command_writes_the_whole_report(model, other, tmp_path, capsys, mon
     assert "# Robustness of tiny" in (out / "summary.md").read_text()
     assert "# Robustness of tiny" in capsys.readouterr().out
     drawn = {name: (out / f"{name}.png").read_bytes() for name in PICTURES}
-    monkeypatch.setattr("blurnet.evaluation.report.victim_pictures", lambda *_: drawn)
+    monkeypatch.setattr("blurnet.evaluation.report.report.victim_pictures", lambda *_: drawn)
     # Again: nothing is attacked twice, and the report has the same bytes.
     files = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in out.rglob("*") if path.is_file()}
     assert evaluate_main(command) == 0

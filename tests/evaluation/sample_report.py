@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from blurnet.evaluation.kept import RecordRow, Shown, VictimPictures
-from blurnet.evaluation.parts import (
+from blurnet.evaluation.report.kept import RecordRow, Shown, VictimPictures
+from blurnet.evaluation.report.parts import (
     AdaptivePart,
     Average,
     Calls,
@@ -26,7 +26,7 @@ from blurnet.evaluation.parts import (
     VictimsPart,
     WorstTarget,
 )
-from blurnet.evaluation.report import Report
+from blurnet.evaluation.report.report import Report
 from blurnet.rates import Rate
 from blurnet.zoo.spec import DefenseSpec
 

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import blurnet
 from blurnet.cli import evaluate_main
 from blurnet.data.sources.victims import load_victims
-from blurnet.evaluation.report import read_report
+from blurnet.evaluation.report.report import read_report
 from tests.evaluation.tiny_subject import CLASSES, LIGHTNING, MASK, labelled, tiny_net
 
 pytestmark = [pytest.mark.filterwarnings(text) for text in LIGHTNING]

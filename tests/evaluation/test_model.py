@@ -4,7 +4,7 @@ import torchvision
 from safetensors.torch import save_file
 
 from blurnet.evaluation.model import FunctionModel, adaptive_part, check_gradients, defenses_part, of_module, read_model
-from blurnet.evaluation.probe import first_layer
+from blurnet.evaluation.render.probe import first_layer
 from blurnet.nets.vision import timm_net, torchvision_net
 from blurnet.transforms.base import transforms_of
 from blurnet.transforms.bit_depth import bit_depth

@@ -31,9 +31,13 @@ SAMPLE = 128  #: values of a larger tensor that are kept beside its digest
 EXCEPTIONS: dict[str, str] = {
     "evaluation/*/average/low": "several targets of one image are no independent trials: images are resampled",
     "evaluation/*/average/high": "several targets of one image are no independent trials: images are resampled",
-    "evaluation/mask/rows/lavan/box": "LaVAN says where its patch lies, as the other attacks do",
+    "evaluation/*crops*/low": "frames of one track are no independent trials: tracks are resampled",
+    "evaluation/*crops*/high": "frames of one track are no independent trials: tracks are resampled",
+    "evaluation/rp2-replay/clean/accuracy/low": "frames of one track are no independent trials: tracks are resampled",
+    "evaluation/rp2-replay/clean/accuracy/high": "frames of one track are no independent trials: tracks are resampled",
+    "evaluation/*mask*/rows/lavan/box": "LaVAN says where its patch lies, as the other attacks do",
     "evaluation/random-defenses": "a random model draws anew at each pass, and clean images are passed less often",
-    "attacks/eot on random/*": "a random model draws anew at each pass, and clean images are passed less often",
+    "attacks/eot on random": "a random model draws anew at each pass, and clean images are passed less often",
     "evaluation/*/per_image/*/calls/*": "each clean image is passed once, not once a stage: see the rows",
 }
 

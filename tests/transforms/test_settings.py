@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from blurnet.bounds import between
 from blurnet.settings import Settings, takes
-from blurnet.strict import between
 from blurnet.transforms.base import Transform
 from blurnet.zoo import build
 from blurnet.zoo.build import make_transforms

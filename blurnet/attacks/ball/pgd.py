@@ -14,7 +14,7 @@ from blurnet.attacks.engine.losses import Loss
 from blurnet.attacks.engine.targets import Rule
 from blurnet.attacks.engine.views import Transformation, views
 from blurnet.balls import Ball
-from blurnet.strict import Count, Fraction, Positive, Steps
+from blurnet.bounds import Count, Fraction, Positive, Steps
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from blurnet.attacks.base import Attack, Problem, Record
 from blurnet.attacks.engine.search import Proposer, coverage, random_search
 from blurnet.attacks.engine.targets import Target
 from blurnet.balls import Ball
+from blurnet.bounds import Share, Steps
 from blurnet.checks import one_of
-from blurnet.strict import Share, Steps
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from blurnet.bounds import Count
 from blurnet.masks import content_hash
-from blurnet.strict import Count, check_fields
+from blurnet.strict import check_fields
 
 #: The most likely wrong class, the least likely wrong one, or any wrong one by chance.
 Rule = Literal["second", "least-likely", "random"]

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from blurnet.attacks.base import Attack, Model, Problem, Record
 from blurnet.attacks.engine.moves import PatchMoves
+from blurnet.bounds import Count, Share, Steps
 from blurnet.masks import Area, Place
-from blurnet.strict import Count, Share, Steps
 
 #: Below this weight the surroundings are left untouched at the next try.
 _CLEAN = 0.01

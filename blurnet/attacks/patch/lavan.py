@@ -13,8 +13,8 @@ from blurnet.attacks.engine.best import Keeper
 from blurnet.attacks.engine.climbers import Adam, Climber, Gradient, Sign
 from blurnet.attacks.engine.goal import Goal, confidence, strongest_wrong
 from blurnet.attacks.engine.targets import Target
+from blurnet.bounds import Positive, Share, Steps
 from blurnet.masks import Place, mask_boxes, masks_of
-from blurnet.strict import Positive, Share, Steps
 
 Domain = Literal["image", "network"]
 Optimizer = Literal["sign", "gradient", "adam"]

@@ -11,8 +11,8 @@ from blurnet.attacks.base import STANDING, WRONG, Attack, Problem, Record
 from blurnet.attacks.engine.ascent import pixel_gradient
 from blurnet.attacks.engine.losses import Loss
 from blurnet.attacks.engine.settings import inside, replace_inside
+from blurnet.bounds import Count, Steps
 from blurnet.masks import Area, box_masks, grid_boxes, patch_side
-from blurnet.strict import Count, Steps
 
 Probe = Literal["gray", "noise"]
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from blurnet.attacks.patch.masked import MaskedAttack, Start
+from blurnet.bounds import Count
 from blurnet.bpda import bpda
 from blurnet.spectra import dct2, inverse_dct2
-from blurnet.strict import Count
 
 Composition = Literal["add", "replace"]
 

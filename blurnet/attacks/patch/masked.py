@@ -16,8 +16,8 @@ from blurnet.attacks.engine.goal import Goal, Wins
 from blurnet.attacks.engine.losses import Loss
 from blurnet.attacks.engine.targets import Target
 from blurnet.attacks.engine.views import Transformation, views
+from blurnet.bounds import Count, NotNegative, Positive, Steps
 from blurnet.masks import Place, mask_boxes, masks_of
-from blurnet.strict import Count, NotNegative, Positive, Steps
 
 Start = Literal["noise", "gray", "image"]
 

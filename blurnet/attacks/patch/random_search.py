@@ -9,8 +9,8 @@ from blurnet.attacks.base import Attack, Problem, Record
 from blurnet.attacks.engine.moves import PatchMoves
 from blurnet.attacks.engine.search import random_search
 from blurnet.attacks.engine.targets import Target
+from blurnet.bounds import Count, Share, Steps
 from blurnet.masks import Area, Place
-from blurnet.strict import Count, Share, Steps
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from blurnet.attacks.engine.targets import choose_targets
 from blurnet.attacks.universal.batches import first_batches, rounds, shuffled
 from blurnet.attacks.universal.patch import Patch, disc
 from blurnet.attacks.universal.poses import Poses, layout, place
+from blurnet.bounds import Count, Positive, Share, Steps
 from blurnet.checks import check_labels, check_logits
 from blurnet.masks import Area
 from blurnet.modes import attacking
-from blurnet.strict import Count, Positive, Share, Steps
 
 Shape = Literal["circle", "square", "outline"]
 Optimizer = Literal["adam", "sgd", "sign"]

@@ -8,9 +8,9 @@ from torch import Tensor
 from blurnet.attacks.base import Attack, Problem, Record
 from blurnet.attacks.universal.adversarial_patch import AdversarialPatch
 from blurnet.attacks.universal.poses import Poses
+from blurnet.bounds import Positive, Steps
 from blurnet.checks import check_images, check_labels
 from blurnet.masks import Area, Place, patch_side
-from blurnet.strict import Positive, Steps
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from blurnet.attacks.engine.best import Best, Keeper
 from blurnet.attacks.engine.climbers import Descent
 from blurnet.attacks.engine.losses import cross_entropy, margin, non_printability
 from blurnet.attacks.engine.views import Transformation, moved
+from blurnet.bounds import Count, NotNegative, Positive, Steps
 from blurnet.checks import check_mask
 from blurnet.masks import mask_boxes
-from blurnet.strict import Count, NotNegative, Positive, Steps
 
 Norm = Literal["l1", "l2"]
 Loss = Literal["cross-entropy", "margin"]

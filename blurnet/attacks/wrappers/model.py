@@ -8,9 +8,9 @@ from torch import Tensor
 from blurnet.attacks.base import Attack, Model, Problem, Record
 from blurnet.attacks.engine.goal import Goal
 from blurnet.attacks.engine.losses import margin
+from blurnet.bounds import Count
 from blurnet.bpda import bpda
 from blurnet.modes import attacking
-from blurnet.strict import Count
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,9 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
+from blurnet.bounds import Count
 from blurnet.data.images import Fit, Items, Split
-from blurnet.strict import Count, check_fields
+from blurnet.strict import check_fields
 
 
 @dataclass(eq=False)

@@ -6,12 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from blurnet.bounds import Count
 from blurnet.checks import check_folder, one_of
 from blurnet.data.images import SPLITS, Fit, ImageFiles, Items
 from blurnet.data.sources._tables import check_files, read_table
 from blurnet.data.sources.base import Source
 from blurnet.data.tracks import split_by_track
-from blurnet.strict import Count
 
 Part = Literal["train", "val", "test", "all"]
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".ppm", ".pgm"})

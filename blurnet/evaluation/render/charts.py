@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 
-from blurnet.evaluation.parts import Curve
+from blurnet.evaluation.report.parts import Curve
 
 WIDTH, HEIGHT = 480, 280  #: of a line chart, in SVG units
 LEFT, RIGHT, TOP, BOTTOM = 44, 14, 12, 40

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from blurnet.checks import check_writable
 from blurnet.evaluation.render.summary import PACKAGE
-from blurnet.evaluation.report import Report, read_report
+from blurnet.evaluation.report.report import Report, read_report
 from blurnet.files import write_atomic
 from blurnet.rates import Rate
 from blurnet.templates import render

@@ -9,10 +9,10 @@ from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
-from blurnet.evaluation.content import Content
-from blurnet.evaluation.parts import Curve, ImagesPart
 from blurnet.evaluation.render.charts import heat_map, line_chart, tick
 from blurnet.evaluation.render.summary import PACKAGE, evidence, sanity_note, universal
+from blurnet.evaluation.report.content import Content
+from blurnet.evaluation.report.parts import Curve, ImagesPart
 from blurnet.rates import Rate
 from blurnet.templates import render
 

@@ -5,9 +5,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from blurnet.evaluation.kept import VictimPictures
-from blurnet.evaluation.parts import UniversalAttack
-from blurnet.evaluation.probe import first_layer
 from blurnet.evaluation.render.figures import (
     ADDED,
     ATTACKED,
@@ -22,6 +19,9 @@ from blurnet.evaluation.render.figures import (
     show_image,
     spectra_table,
 )
+from blurnet.evaluation.render.probe import first_layer
+from blurnet.evaluation.report.kept import VictimPictures
+from blurnet.evaluation.report.parts import UniversalAttack
 from blurnet.spectra import log_spectrum, radial_energy
 from blurnet.transforms.base import reset_transforms
 

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterator
 
-from blurnet.evaluation.content import Content
-from blurnet.evaluation.kept import AttackLine, RecordRow
 from blurnet.evaluation.render.summary import universal
+from blurnet.evaluation.report.content import Content
+from blurnet.evaluation.report.kept import AttackLine, RecordRow
 from blurnet.strict import JSON, plain
 
 DIGITS = 6  #: of numbers in rows

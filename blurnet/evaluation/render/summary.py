@@ -1,7 +1,7 @@
 """summary.md, and what a report says in words."""
 
-from blurnet.evaluation.content import Content
-from blurnet.evaluation.parts import FlagPart, UniversalAttack
+from blurnet.evaluation.report.content import Content
+from blurnet.evaluation.report.parts import FlagPart, UniversalAttack
 from blurnet.templates import render
 
 PACKAGE = "blurnet.evaluation.render"  #: whose templates these are

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from blurnet.bounds import Fraction, NotNegative, Positive, Steps
 from blurnet.modes import resting
-from blurnet.strict import Fraction, NotNegative, Positive, Steps
 from blurnet.training.objectives.base import Objective, pairing
 from blurnet.training.objectives.inner import AttackedView, Target, Value, ascend, target_classes, uniform_start
 

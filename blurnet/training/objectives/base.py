@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blurnet.strict import Fraction, NotNegative, check_fields
+from blurnet.bounds import Fraction, NotNegative
+from blurnet.strict import check_fields
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from blurnet.attacks.engine.losses import Loss
 from blurnet.attacks.engine.views import Brightness, Resize, Rotation, Transformation
 from blurnet.attacks.patch.location import BestLocation
 from blurnet.attacks.patch.pgd import PatchPGD
+from blurnet.bounds import Fraction, NotNegative
 from blurnet.masks import Place, Where
-from blurnet.strict import Fraction, NotNegative
 from blurnet.training.objectives.adversarial import Mixture
 from blurnet.training.objectives.inner import AttackedView, Target
 

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blurnet.bounds import between
 from blurnet.bpda import bpda
 from blurnet.settings import Settings, takes
 from blurnet.spectra import dct_basis
-from blurnet.strict import between
 from blurnet.transforms._blocks import prepare
 from blurnet.transforms._color import rgb_of_ycbcr, ycbcr
 

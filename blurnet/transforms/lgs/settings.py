@@ -6,9 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from blurnet.bounds import Count, NotNegative, Odd, Steps
 from blurnet.filters import Stencil, Windows, windows_over
 from blurnet.settings import Settings
-from blurnet.strict import Count, NotNegative, Odd, Steps
 
 
 @dataclass(frozen=True)

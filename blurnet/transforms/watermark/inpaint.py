@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from blurnet.bounds import Positive, Steps
 from blurnet.bpda import bpda
 from blurnet.settings import Settings, takes
-from blurnet.strict import Positive, Steps
 from blurnet.transforms._blocks import by_blocks, fill_blocks, prepare, records, side_by_side
 from blurnet.transforms._opencv import needed
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field, replace
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from blurnet.bounds import Odd, Positive, Share
 from blurnet.checks import check_mask
 from blurnet.settings import Settings, takes
-from blurnet.strict import Odd, Positive, Share
 from blurnet.transforms._blocks import prepare
 from blurnet.transforms.base import Transform
 from blurnet.transforms.watermark.inpaint import Inpainting, InpaintSettings, inpaint

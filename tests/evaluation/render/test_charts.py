@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from blurnet.evaluation.parts import Curve, CurvePoint
 from blurnet.evaluation.render.charts import HEIGHT, TOP, heat_map, line_chart, place, tick
+from blurnet.evaluation.report.parts import Curve, CurvePoint
 from blurnet.rates import Rate
 
 

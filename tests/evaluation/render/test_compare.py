@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from blurnet.evaluation.parts import AdaptivePart
 from blurnet.evaluation.render.compare import compare
+from blurnet.evaluation.report.parts import AdaptivePart
 from blurnet.zoo.models import models_root
 from tests.evaluation.sample_report import FLAG, NASTY, sample_report
 

@@ -12,10 +12,10 @@ import torch
 from markupsafe import Markup
 from PIL import Image
 
-from blurnet.evaluation.kept import Shown
-from blurnet.evaluation.parts import Curve, SanityRow
 from blurnet.evaluation.render.html import picture, report_html
-from blurnet.evaluation.report import Report
+from blurnet.evaluation.report.kept import Shown
+from blurnet.evaluation.report.parts import Curve, SanityRow
+from blurnet.evaluation.report.report import Report
 from blurnet.templates import render
 from tests.evaluation.sample_report import FLAG, NASTY, sample_report
 

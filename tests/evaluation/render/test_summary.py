@@ -4,8 +4,8 @@ import dataclasses
 import re
 from itertools import pairwise
 
-from blurnet.evaluation.parts import SanityRow
 from blurnet.evaluation.render.summary import evidence, summary
+from blurnet.evaluation.report.parts import SanityRow
 from tests.evaluation.sample_report import FLAG, sample_report
 
 

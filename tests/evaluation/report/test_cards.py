@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from blurnet.evaluation.cards import add_held_out, add_report, with_held_out, with_report
-from blurnet.evaluation.parts import FlagPart, ImagesPart, SanityRow, UniversalAttack
-from blurnet.evaluation.report import Report, read_report
+from blurnet.evaluation.report.cards import add_held_out, add_report, with_held_out, with_report
+from blurnet.evaluation.report.parts import FlagPart, ImagesPart, SanityRow, UniversalAttack
+from blurnet.evaluation.report.report import Report, read_report
 from blurnet.rates import Rate
 from blurnet.zoo.build import build
 from blurnet.zoo.card import Card

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from blurnet.evaluation.probe import first_layer
+from blurnet.evaluation.render.probe import first_layer
 from blurnet.layers.insert import insert_after, insert_before
 from blurnet.layers.lowpass import FixedLowPass
 from blurnet.layers.penalties import TotalVariation

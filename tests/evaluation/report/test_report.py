@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from blurnet.evaluation.kept import AttackLine
-from blurnet.evaluation.parts import SanityRow
-from blurnet.evaluation.report import Report, read_report
+from blurnet.evaluation.report.kept import AttackLine
+from blurnet.evaluation.report.parts import SanityRow
+from blurnet.evaluation.report.report import Report, read_report
 from blurnet.rates import Rate
 from blurnet.zoo.models import models_root
 from tests.evaluation.sample_report import FLAG, record, sample_report, universal, victim_pictures
@@ -76,7 +76,7 @@ def test_a_report_that_was_read_leaves_the_samples_alone(tmp_path):
 
 
 def test_the_report_is_written_last(tmp_path, monkeypatch):
-    monkeypatch.setattr("blurnet.evaluation.report.summary", lambda _: 1 / 0)
+    monkeypatch.setattr("blurnet.evaluation.report.report.summary", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         sample_report().save(tmp_path)
     assert not (tmp_path / "report.json").exists()

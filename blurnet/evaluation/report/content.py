@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Literal
 
-from blurnet.evaluation.kept import AttackLine, RecordRow, Strip, VictimPictures
-from blurnet.evaluation.parts import (
+from blurnet.evaluation.report.kept import AttackLine, RecordRow, Strip, VictimPictures
+from blurnet.evaluation.report.parts import (
     AdaptivePart,
     DataPart,
     DefensesPart,
@@ -22,7 +22,7 @@ from blurnet.strict import JSON, NOT_STORED, plain
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """What an evaluation found; :class:`blurnet.evaluation.report.Report` is this with ways to show and keep it.
+    """What an evaluation found; :class:`blurnet.evaluation.report.report.Report` is this with ways to show and keep it.
 
     Args:
         blurnet: version. versions: of Python and the libraries that numbers depend on.

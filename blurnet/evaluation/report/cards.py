@@ -4,8 +4,8 @@ import dataclasses
 import os
 from typing import Any
 
-from blurnet.evaluation.parts import ImageAttack, ImagesPart, UniversalAttack, VictimsPart
-from blurnet.evaluation.report import Report
+from blurnet.evaluation.report.parts import ImageAttack, ImagesPart, UniversalAttack, VictimsPart
+from blurnet.evaluation.report.report import Report
 from blurnet.zoo.card import Card, ImageFigures, RP2Figures
 from blurnet.zoo.describe import describe_defenses
 from blurnet.zoo.models import model_folder, read_card, write_card

@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 
 from blurnet.checks import check_writable
-from blurnet.evaluation.content import Content
-from blurnet.evaluation.earlier_reports import present
 from blurnet.evaluation.render.html import report_html
 from blurnet.evaluation.render.pictures import victim_pictures
 from blurnet.evaluation.render.samples import samples
 from blurnet.evaluation.render.summary import summary
+from blurnet.evaluation.report.content import Content
+from blurnet.evaluation.report.earlier import present
 from blurnet.files import write_atomic
 from blurnet.strict import from_dict, parse_json
 
@@ -17,8 +17,9 @@ from blurnet.strict import from_dict, parse_json
 class Report(Content):
     """What an evaluation found; ``print(report)`` shows it as tables.
 
-    The fields are those of :class:`~blurnet.evaluation.content.Content`; rates are :class:`blurnet.rates.Rate`, in
-    percent. ``report.robust`` is the headline: the share of images answered correctly before and after every attack.
+    The fields are those of :class:`~blurnet.evaluation.report.content.Content`; rates are
+    :class:`blurnet.rates.Rate`, in percent. ``report.robust`` is the headline: the share of images answered correctly
+    before and after every attack.
     """
 
     def __str__(self) -> str:

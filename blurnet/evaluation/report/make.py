@@ -10,9 +10,9 @@ from torch import Tensor
 
 from blurnet.evaluation.config import EvaluationConfig
 from blurnet.evaluation.jobs import Job
-from blurnet.evaluation.kept import AttackLine, RecordRow, Shown, Strip, VictimPictures
 from blurnet.evaluation.model import LoadedModel, adaptive_part, defenses_part
-from blurnet.evaluation.parts import (
+from blurnet.evaluation.report.kept import AttackLine, RecordRow, Shown, Strip, VictimPictures
+from blurnet.evaluation.report.parts import (
     Calls,
     DataPart,
     Distance,
@@ -26,7 +26,7 @@ from blurnet.evaluation.parts import (
     UniversalAttack,
     VictimsPart,
 )
-from blurnet.evaluation.report import Report
+from blurnet.evaluation.report.report import Report
 from blurnet.evaluation.run import Evaluation
 from blurnet.evaluation.sanity.examine import Examined
 from blurnet.evaluation.tables import (

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from blurnet.evaluation.parts import UniversalAttack
+from blurnet.evaluation.report.parts import UniversalAttack
 
 
 @dataclass(frozen=True, slots=True)
