@@ -1,4 +1,4 @@
-"""Ranges of numbers as annotations, ``lr: Annotated[float, above(0)]``; :func:`blurnet.strict.check_fields` holds them."""
+"""Ranges of numbers as annotations: ``lr: Annotated[float, above(0)]``, held by ``strict.check_fields``."""
 
 import math
 from dataclasses import dataclass

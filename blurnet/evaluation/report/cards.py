@@ -21,8 +21,7 @@ def with_report(card: Card, report: Report) -> Card:
     """
     _check_about(card, report)
     changes: dict[str, Any] = {"evaluate_command": report.command}
-    if report.clean and report.data:
-        changes |= {"clean": report.clean, "clean_set": report.data.name}
+    changes |= _clean(report)
     targeted = [attack for attack in report.attacks if attack.repr.startswith("RP2(") and None not in attack.targets]
     if targeted and report.victims:
         strongest = max(targeted, key=lambda attack: attack.average.asr.value)
@@ -37,13 +36,20 @@ def with_report(card: Card, report: Report) -> Card:
 def with_held_out(card: Card, report: Report) -> Card:
     """The card with the figures of a report whose attacks ran on held-out images (``--on data``).
 
+    Its clean accuracy is taken over too, with an interval over tracks where the data has them.
+
     Raises:
         ValueError: as :func:`with_report`, or no attack ran on single images.
     """
     _check_about(card, report)
     if not report.per_image:
         raise ValueError("the report has no attacks on single images")
-    return dataclasses.replace(card, held_out=_image_figures(report.per_image))
+    return dataclasses.replace(card, held_out=_image_figures(report.per_image), **_clean(report))
+
+
+def _clean(report: Report) -> dict[str, Any]:
+    """The fields of a card on clean accuracy; none where the report has none."""
+    return {"clean": report.clean, "clean_set": report.data.name} if report.clean and report.data else {}
 
 
 def add_report(folder: str | os.PathLike[str], report: Report, **changes: Any) -> Card:
