@@ -30,6 +30,7 @@ from blurnet.evaluation.noise import read_noise
 from blurnet.evaluation.plan import Named, Plan, Prepared, carry_out, prepare
 from blurnet.evaluation.render.compare import compare
 from blurnet.quiet import quiet
+from blurnet.strict import Setting, check_arguments
 from blurnet.zoo.parse import parse_defenses
 
 DESCRIPTION = """Attack a model and report how it holds.
@@ -78,6 +79,7 @@ class CommandLine(EvaluationConfig):
         out: Output folder; one configuration each.
         defenses: Input transformations in front of the model, in this order, such as lgs,jpeg:quality=30.
         data: Data whose test split gives the clean accuracy: synthetic, lisa-crops:DIR, folder:DIR, csv:DIR, ...
+        data_args: Further settings of the data, such as '{"num_classes": 1000}'; train.py has them as --data.NAME.
         victims: Images of one class: synthetic, or rp2:DIR.
         mask: Where the attack may write: a mask of the victims, such as stickers or octagon.
         on: Images attacked one by one: the victims, or --data's test split.
@@ -95,6 +97,7 @@ class CommandLine(EvaluationConfig):
     out: str
     defenses: str = ""
     data: str | None = None
+    data_args: dict[str, Setting] = dataclasses.field(default_factory=dict)
     victims: str = "synthetic"
     mask: str = "stickers"
     on: Literal["victims", "data"] = "victims"
@@ -132,6 +135,8 @@ def _add_option(made: ArgumentParser, field: "dataclasses.Field[Any]", hint: Any
         made.add_argument(option, action=action, default=True, help=text)
     elif hint is bool:
         made.add_argument(option, action="store_true", help=text)
+    elif field.default_factory is not dataclasses.MISSING:
+        made.add_argument(option, type=hint, default=field.default_factory(), help=text)
     elif field.default is dataclasses.MISSING:
         made.add_argument(option, type=hint, required=True, help=text)
     else:
@@ -187,7 +192,7 @@ def evaluate_main(args: Sequence[str] | None = None) -> int:
 def load(config: CommandLine) -> Prepared:
     """Load and check everything that a command line names; only the output folder is written."""
     model = read_model(config.model, config.weights).behind(parse_defenses(config.defenses))
-    data = None if config.data is None else _data(config.data, model)
+    data = None if config.data is None else _data(config.data, model, config.data_args)
     if model.classes is None:
         if data is None:
             raise ValueError(f"--model {config.model} does not name its classes: give --data, and --on data")
@@ -205,7 +210,7 @@ def load(config: CommandLine) -> Prepared:
         source=None if config.transfer_from is None else _source(config, classes),
         held_out=_held_out(config, names, data, classes),
         printable=None if config.printable is None else printable_colours(config.printable),
-        data=config.data,
+        data=config.data if not config.data_args else f"{config.data} {config.data_args}",
     )
     if any(name != UNIVERSAL for name in names):
         plan = dataclasses.replace(plan, images=_images(config, victims, data, classes))
@@ -264,12 +269,14 @@ def _data_name(text: str) -> str:
     return f"{text.partition(':')[0]} (test)"
 
 
-def _data(text: str, model: LoadedModel) -> SignData:
+def _data(text: str, model: LoadedModel, given: dict[str, Setting]) -> SignData:
     """The data at the model's own size and fit, and in its numbering where it knows several (17 or 18 outputs)."""
     make, _ = DATA.get(text.partition(":")[0], (None, False))
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = dict(given)
     if model.classes is not None and len(model.classes) in (17, 18) and make and "outputs" in parameters(make):
         options["outputs"] = len(model.classes)
+    if make is not None:
+        options = check_arguments(make, options, "--data-args", given=("root", "image_size", "fit"))
     fit: Any = model.fit
     data = get_data(text, image_size=model.image_size, fit=fit, **options)
     data.setup("test")
