@@ -70,8 +70,8 @@ def evaluate(
         out: folder that takes report.html, report.json and the rest, and what is finished: an evaluation that was
             interrupted goes on there. None keeps nothing (``report.save(folder)`` does).
         name: how the report calls the model.
-        device: "auto", "cpu", "gpu", "cuda" or "mps"; a plain function cannot be moved, and "auto" shows it images on the
-            CPU.
+        device: "auto", "cpu", "gpu", "cuda" or "mps"; a plain function cannot be moved, and "auto" shows it images on
+            the CPU.
         progress: show a bar.
         settings: fields of :class:`~blurnet.evaluation.config.EvaluationConfig`, such as ``budget="quick"``,
             ``patch=0.02``, ``limit=200``, ``curve_areas="0.01,0.1"``, ``sanity=False``.
