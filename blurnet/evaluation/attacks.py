@@ -198,13 +198,6 @@ def _queries(c: Context) -> int:
     return c.queries
 
 
-def _rp2(c: Context) -> Attack:
-    raise ValueError("rp2 is made for victims, not image by image")
-
-
-_RP2_ENTRY = Entry(_rp2, "one noise for all victims: a sticker that is printed once", RP2)
-
-
 #: The attacks image by image, by name.
 ATTACKS: dict[str, Entry] = {
     "autopatch": Entry(_autopatch, "worst case of many attacks with one patch, no settings", AutoPatch),
@@ -263,9 +256,9 @@ def options_of(kind: type[Attack]) -> dict[str, Hint]:
 def describe_attacks() -> str:
     """The attacks with their options, for ``--help``."""
     lines = []
-    for name, entry in {UNIVERSAL: _RP2_ENTRY, **ATTACKS}.items():
-        lines.append(f"  {name:16} {entry.text}")
-        lines.append(f"  {'':16} options: {', '.join(options_of(entry.kind))}")
+    shared = UNIVERSAL, "one noise for all victims: a sticker that is printed once", RP2
+    for name, text, kind in [shared, *((name, entry.text, entry.kind) for name, entry in ATTACKS.items())]:
+        lines += [f"  {name:16} {text}", f"  {'':16} options: {', '.join(options_of(kind))}"]
     return "\n".join(lines)
 
 
