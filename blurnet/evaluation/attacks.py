@@ -255,10 +255,11 @@ def options_of(kind: type[Attack]) -> dict[str, Hint]:
 
 def describe_attacks() -> str:
     """The attacks with their options, for ``--help``."""
-    lines = []
-    shared = UNIVERSAL, "one noise for all victims: a sticker that is printed once", RP2
-    for name, text, kind in [shared, *((name, entry.text, entry.kind) for name, entry in ATTACKS.items())]:
-        lines += [f"  {name:16} {text}", f"  {'':16} options: {', '.join(options_of(kind))}"]
+    listed: list[tuple[str, str, type[Attack]]] = [
+        (UNIVERSAL, "one noise for all victims: a sticker printed once", RP2)
+    ]
+    listed += [(name, entry.text, entry.kind) for name, entry in ATTACKS.items()]
+    lines = [f"  {name:16} {text}; options: {', '.join(options_of(kind))}" for name, text, kind in listed]
     return "\n".join(lines)
 
 
