@@ -82,6 +82,11 @@ class AutoPatch(Attack):
         """The names of :meth:`stages`, in their order."""
         return tuple(self.stages(side=32))
 
+    @property
+    def clean_gradients(self) -> int:
+        """One for each stage at places of its own."""
+        return sum(stage.clean_gradients for stage in self.stages(side=32).values())
+
     def stages(self, side: int) -> dict[str, Attack]:
         """Every stage as an attack of its own, by name, for images whose shorter side has ``side`` pixels."""
         budget = BUDGETS[self.budget]

@@ -3,12 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor
 
+from blurnet.attacks.engine.clean import CleanPass
 from blurnet.attacks.engine.goal import Goal, Wins
 from blurnet.attacks.engine.targets import Target, choose_targets
 from blurnet.checks import check_images, check_labels, check_logits
@@ -30,7 +31,8 @@ class Record(NamedTuple):
     adversarial: Tensor  #: (N, 3, H, W) in [0, 1]
     stage: Tensor  #: (N,) int64, index into ``stage_names``; -1 still standing, -2 wrong before any attack
     #: (N,) int64: how often the model saw the image, forward and backward as one. The clean image counts once, whoever
-    #: sent it; what ``search`` gives leaves it out. An attack that keeps no count of its own says its batch's average.
+    #: sent it and however many gradients are taken there; what ``search`` gives leaves it out. An attack that keeps no
+    #: count of its own says its batch's average.
     calls: Tensor
     box: Tensor  #: (N, 4) int64: the patch, half-open (top, bottom, left, right) in pixels; -1 where there is none
 
@@ -71,6 +73,11 @@ class Attack(ABC):
         return (type(self).__name__,)
 
     @property
+    def clean_gradients(self) -> int:
+        """How often :meth:`search` asks for :meth:`Problem.clean_gradient`, at most."""
+        return 0
+
+    @property
     def _unsaid(self) -> Collection[str]:
         """Settings that say nothing beside the others, left out of the representation."""
         return ()
@@ -105,12 +112,13 @@ class Attack(ABC):
             model: as for a call.
             images: as for a call.
             labels: as for a call.
-            clean: the model's logits (N, classes) of these very images, where the caller has them; else one pass.
+            clean: the model's logits (N, classes) of these very images, where the caller has them. Else one pass gives
+                them, and all gradients at the clean images as well.
 
         Raises:
             TypeError, ValueError, RuntimeError: as a call does.
         """
-        with Problem.of(model, images, labels, clean) as problem:
+        with Problem.of(model, images, labels, clean, self.clean_gradients) as problem:
             found = self.search(problem)
         return found._replace(adversarial=found.adversarial.detach().to(images.dtype), calls=found.calls + 1)
 
@@ -169,20 +177,33 @@ class Problem:
         labels: (N,) int64.
         clean: the model's logits of the images, (N, classes).
         precision: of the caller.
+        shown: the pass of the clean images, of which these are the ``rows``.
+        rows: (N,) int64.
     """
 
     model: Counted
     images: Tensor
     labels: Tensor
     clean: Tensor
-    precision: Precision = Precision()
+    precision: Precision
+    shown: CleanPass
+    rows: Tensor
 
     @classmethod
     @contextmanager
-    def of(cls, model: Model, images: Tensor, labels: Tensor, clean: Tensor | None = None) -> "Iterator[Problem]":
+    def of(
+        cls, model: Model, images: Tensor, labels: Tensor, clean: Tensor | None = None, gradients: int = 0
+    ) -> "Iterator[Problem]":
         """The border, where everything is checked and never again: copies of images and labels, under `attacking`.
 
         For attacks that have a second way in, such as :meth:`blurnet.RP2.against`.
+
+        Args:
+            model: as for :meth:`Attack.record`.
+            images: likewise.
+            labels: likewise.
+            clean: likewise.
+            gradients: how often :meth:`clean_gradient` will be asked; so long the graph of the clean pass is kept.
 
         Raises:
             TypeError, ValueError: bad images, labels or logits; the message shows what came.
@@ -193,33 +214,55 @@ class Problem:
             # Copies: tensors made in inference mode cannot be saved for a backward pass.
             x = at_least_float32(images.detach().clone())
             y = labels.to(images.device, torch.int64, copy=True)
-            logits = _answers(Counted(model, precision), x) if clean is None else clean.detach().to(x.device, copy=True)
+            shown = CleanPass(Counted(model, precision), x, gradients)
+            logits = shown.logits() if clean is None else clean.detach().to(x.device, copy=True)
             check_logits(logits, n=len(x))
             check_labels(y, n=len(x), classes=logits.shape[1])
-            yield cls(Counted(model, precision), x, y, at_least_float32(logits), precision)
+            rows = torch.arange(len(x), device=x.device)
+            yield cls(Counted(model, precision), x, y, at_least_float32(logits), precision, shown, rows)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def at(self, rows: Tensor) -> "Problem":
         """The problem of the images at some indices; passes count for this one too."""
-        return Problem(Counted(self.model), self.images[rows], self.labels[rows], self.clean[rows], self.precision)
+        return replace(
+            self,
+            model=Counted(self.model),
+            images=self.images[rows],
+            labels=self.labels[rows],
+            clean=self.clean[rows],
+            rows=self.rows[rows],
+        )
 
-    def on(self, model: Model, clean: Tensor | None = None) -> "Problem":
+    def on(self, model: Model, clean: Tensor | None = None, gradients: int = 0) -> "Problem":
         """The same images for another model, already under `attacking`.
 
         Args:
             model: images to logits.
-            clean: its logits of the images; None: one more pass.
+            clean: its logits of the images; None: a pass gives them.
+            gradients: as for :meth:`of`.
 
         Raises:
             TypeError, ValueError: bad logits.
         """
-        counted = Counted(model, self.precision)
+        shown = CleanPass(Counted(model, self.precision), self.images, gradients)
         if clean is None:
-            clean = _answers(Counted(model, self.precision), self.images)
+            clean = shown.logits()
             check_logits(clean, n=len(self))
-        return Problem(counted, self.images, self.labels, clean, self.precision)
+        rows = torch.arange(len(self), device=self.rows.device)
+        return replace(self, model=Counted(model, self.precision), clean=clean, shown=shown, rows=rows)
+
+    def clean_gradient(self, objective: Callable[[Tensor], Tensor]) -> Tensor:
+        """The gradient of an objective in the pixels of the clean images, (N, 3, H, W), from their one pass.
+
+        Args:
+            objective: logits (N, classes) to (N,), each of its image alone.
+
+        Raises:
+            RuntimeError: the model gives no gradient.
+        """
+        return self.shown.gradient(self.rows, objective)
 
     @property
     def wrong(self) -> Tensor:
@@ -252,7 +295,8 @@ class Problem:
             box: where its patches lie; None: it has none.
         """
         if fooled is None:
-            fooled = Goal(self.labels).altered(_answers(self.model, adversarial.detach()))
+            with torch.no_grad():
+                fooled = Goal(self.labels).altered(self.model(adversarial.detach()))
         box = self.no_box() if box is None else box
         return Record(adversarial, self.stages(fooled), self.average_calls(), box)
 
@@ -260,8 +304,3 @@ class Problem:
 def at_least_float32(x: Tensor) -> Tensor:
     """A tensor of half precision as float32; all else as it is."""
     return x.float() if isinstance(x, Tensor) and x.dtype in _HALF else x
-
-
-@torch.no_grad()
-def _answers(model: Model, images: Tensor) -> Tensor:
-    return model(images)

@@ -12,7 +12,7 @@ from blurnet.attacks.patch.lavan import LaVAN
 from blurnet.attacks.patch.location import BestLocation
 from blurnet.attacks.patch.pgd import PatchPGD
 from blurnet.attacks.patch.random_search import PatchRandomSearch
-from blurnet.attacks.wrappers.model import Transfer
+from blurnet.attacks.wrappers.model import EOT, Transfer
 from blurnet.attacks.wrappers.worst_of import WorstOf
 from blurnet.data.sources.victims import load_victims
 from blurnet.masks import Place, patch_side
@@ -101,19 +101,20 @@ def test_wrong_and_standing_images_are_told_apart(problem):
 
 
 class Clean:
-    """A model that notes how often it is shown each clean image, bit for bit, with and without a gradient."""
+    """A model that notes how often it is shown each clean image, bit for bit, whether for logits or gradients."""
 
     def __init__(self, net, images):
         self.net, self.images = net, images
-        self.looks, self.gradients = torch.zeros(len(images)), torch.zeros(len(images))
+        self.looks = torch.zeros(len(images))
 
     def __call__(self, x):
         same = (x[:, None] == self.images).flatten(2).all(2).sum(0)
-        (self.gradients if torch.is_grad_enabled() and x.requires_grad else self.looks).add_(same)
+        self.looks += same
         return self.net(x)
 
 
 PLACED = BestLocation(PatchPGD(steps=3), size=3, stride=6)
+LISTED = BestLocation(PatchPGD(steps=3), size=3, stride=6, shortlist=2, tries=2)
 
 
 @pytest.mark.parametrize(
@@ -121,24 +122,36 @@ PLACED = BestLocation(PatchPGD(steps=3), size=3, stride=6)
     [
         (PatchPGD(Place(0.05), "second", steps=3), 0),
         (PLACED, 0),
-        (BestLocation(PatchPGD(steps=3), size=3, stride=6, shortlist=2, tries=2), 1),
+        (LISTED, 1),
         (WorstOf([PLACED, LaVAN("second", Place(0.02), steps=2), PatchRandomSearch(0.02, steps=3)], stop=False), 0),
         (WorstOf([WorstOf([PLACED]), PLACED]), 0),
+        (WorstOf([WorstOf([LISTED]), PLACED, EOT(LISTED, 1)], stop=False), 2),
         (AutoPatch(0.01, budget="quick"), 3),  # a shortlist for each of its placed stages
+        (AutoPatch(0.01, budget="standard"), 6),
     ],
-    ids=["mask", "places", "shortlist", "worst of", "nested", "autopatch"],
+    ids=["mask", "places", "shortlist", "worst of", "nested", "nested shortlists", "quick", "standard"],
 )
 def test_a_clean_image_is_shown_once(attack, gradients, hardened, problem):
-    """Its logits are handed on; only a shortlist of places asks for it again, for the gradient."""
+    """One pass gives its logits, which are handed on, and the gradients of all shortlists of places."""
+    assert attack.clean_gradients == gradients
     model = Clean(hardened, problem.images)
     attack.record(model, problem.images, problem.labels)
     assert (model.looks == 1).all()
-    assert model.gradients.max() == gradients
     with torch.no_grad():
         clean = hardened(problem.images)
     model = Clean(hardened, problem.images)
     attack.record(model, problem.images, problem.labels, clean=clean)
-    assert (model.looks == 0).all()
+    assert (model.looks == (1 if gradients else 0)).all()
+
+
+def test_other_models_have_one_clean_pass_each(hardened, problem):
+    model, view, source = (Clean(hardened, problem.images) for _ in range(3))
+    attack = AutoPatch(0.01, budget="quick", views=(view,), source=source)
+    record = attack.record(model, problem.images, problem.labels)
+    assert (model.looks == 1).all()
+    # They are shown what still stands then.
+    assert torch.equal(source.looks == 1, (record.stage < 0) | (record.stage == attack.stage_names.index("transfer")))
+    assert [m.looks.max() for m in (view, source)] == [1, 1]
 
 
 def test_larger_budgets_hold_the_stages_of_smaller_ones():

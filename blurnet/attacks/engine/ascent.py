@@ -66,17 +66,19 @@ def climb(ascent: Ascent, variable: Tensor, move: Climber, steps: int, best: Kee
     return best.all()
 
 
-def pixel_gradient(value: Tensor, variable: Tensor, seen: Tensor) -> Tensor:
+def pixel_gradient(value: Tensor, variable: Tensor, seen: Tensor, *, keep: bool = False) -> Tensor:
     """The gradient of a scalar in the variable, which must have come through the model's input ``seen``.
 
     A term beside the model, such as a norm, has a gradient even where the model has none: what it leads to is no
-    attack on the model.
+    attack on the model. With ``keep`` the graph stays for another gradient.
 
     Raises:
         RuntimeError: the model gives no gradient in its pixels. A gradient of zero is one.
     """
     wanted = [variable] if seen is variable else [variable, seen]
-    found = torch.autograd.grad(value, wanted, allow_unused=True) if value.requires_grad else (None,)
+    found: tuple[Tensor | None, ...] = (None,)
+    if value.requires_grad:
+        found = torch.autograd.grad(value, wanted, retain_graph=keep, allow_unused=True)
     gradient, through = found[0], found[-1]
     if gradient is None or through is None:
         raise RuntimeError(

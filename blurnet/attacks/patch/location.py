@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from blurnet.attacks.base import STANDING, WRONG, Attack, Problem, Record
-from blurnet.attacks.engine.ascent import pixel_gradient
 from blurnet.attacks.engine.losses import Loss
 from blurnet.attacks.engine.settings import inside, replace_inside
 from blurnet.bounds import Count, Steps
@@ -72,6 +71,11 @@ class BestLocation(Attack):
         """One name for each place tried, the best first."""
         return tuple(f"place {number + 1}" for number in range(self.tries))
 
+    @property
+    def clean_gradients(self) -> int:
+        """One, for a shortlist."""
+        return int(self.shortlist is not None)
+
     def grid(self, images: Tensor) -> Tensor:
         """All places for images (N, 3, H, W): boxes (P, 4) on their device."""
         height, width = images.shape[-2:]
@@ -80,10 +84,7 @@ class BestLocation(Attack):
         return grid_boxes((height, width), patch, stride).to(images.device)
 
     def search(self, problem: Problem) -> Record:
-        """See the class; the stage is the place that broke the image, the box that of the picture given back.
-
-        The clean image is asked for once more where a shortlist needs its gradient.
-        """
+        """See the class; the stage is the place that broke the image, the box that of the picture given back."""
         images, labels, search = problem.images, problem.labels, _Search(self, problem)
         places, calls = search.places()
         best, boxes = images.clone(), search.grid[places[:, 0]]
@@ -125,21 +126,20 @@ class _Search:
         """For each image its best places in the grid, best first, (N, tries), and what it cost, (N,)."""
         settings, n = self.settings, len(self.images)
         if settings.shortlist is None:
-            candidates, cost = torch.arange(len(self.grid), device=self.grid.device).expand(n, -1), 0
+            candidates = torch.arange(len(self.grid), device=self.grid.device).expand(n, -1)
         else:
-            candidates, cost = self._steepest(settings.shortlist), 1
+            candidates = self._steepest(settings.shortlist)
         scores, calls = self._scores(candidates, short=False)
         if settings.probe_steps:
             scores, more = self._scores(candidates, short=True)
             calls = calls + more
         tries = min(settings.tries, candidates.shape[1])
-        return candidates.gather(1, scores.topk(tries, dim=1).indices), calls + cost
+        return candidates.gather(1, scores.topk(tries, dim=1).indices), calls
 
     def _steepest(self, count: int) -> Tensor:
         """For each image the windows with the largest sum of squared gradients, indices into the grid (N, count)."""
-        images = self.images.detach().requires_grad_()
-        value = self.goal.objective(self.settings.loss, self.problem.model(images))
-        gradient = pixel_gradient(value.sum(), images, images)
+        loss = self.settings.loss
+        gradient = self.problem.clean_gradient(lambda logits: self.goal.objective(loss, logits))
         # Scaled first: squares of very small gradients vanish in float32.
         largest = gradient.flatten(1).abs().amax(dim=1).view(-1, 1, 1, 1)
         square = (gradient / torch.where(largest > 0, largest, 1.0)).square().sum(dim=1, keepdim=True)

@@ -40,7 +40,7 @@ class Transfer(Attack):
     def search(self, problem: Problem) -> Record:
         """See the class; the model is asked once, and the box is that of the attack inside."""
         with attacking(self.source):
-            made = self.attack.search(problem.on(self.source))
+            made = self.attack.search(problem.on(self.source, gradients=self.attack.clean_gradients))
         adversarial, goal = made.adversarial.detach(), Goal(problem.labels)
         with torch.no_grad():
             logits = problem.model(adversarial)
@@ -73,11 +73,17 @@ class EOT(Attack):
     samples: Count = 10
     batched: bool = False
 
+    @property
+    def clean_gradients(self) -> int:
+        """Those of the attack inside where it sees the model itself."""
+        return self.attack.clean_gradients if self.samples == 1 else 0
+
     def search(self, problem: Problem) -> Record:
         """The record of the attack inside, by the mean logits; each look counts as ``samples`` calls."""
         if self.samples == 1:
             return self.attack.search(problem)
-        record = self.attack.search(problem.on(self.seen(problem.model)))
+        mean = problem.on(self.seen(problem.model), gradients=self.attack.clean_gradients)
+        record = self.attack.search(mean)
         return record._replace(calls=(record.calls + 1) * self.samples)  # one for the clean images' mean
 
     def seen(self, model: Model) -> Model:
@@ -128,7 +134,7 @@ class BPDA(Attack):
             return bpda(value, self.surrogate(x)) if torch.is_grad_enabled() else value
 
         with attacking(self.surrogate):
-            return self.attack.search(problem.on(seen, problem.clean))
+            return self.attack.search(problem.on(seen, problem.clean, self.attack.clean_gradients))
 
 
 @dataclass(frozen=True)
@@ -151,10 +157,11 @@ class MadeOn(Attack):
         return self.attack.stage_names
 
     def search(self, problem: Problem) -> Record:
-        """The record of the attack inside; its calls are those of the view."""
+        """The record of the attack inside; its calls are those of the view, one for the clean image if it is asked."""
+        clean, gradients = problem.clean if self.same else None, self.attack.clean_gradients
         with attacking(self.view):
-            record = self.attack.search(problem.on(self.view, problem.clean if self.same else None))
-        return record if self.same else record._replace(calls=record.calls + 1)
+            record = self.attack.search(problem.on(self.view, clean, gradients))
+        return record._replace(calls=record.calls + (clean is None or gradients > 0))
 
 
 def _keep_name(wrapper: Transfer | BPDA, model: object, what: str) -> None:

@@ -43,6 +43,11 @@ class WithPenalty(Attack):
         """Those of the attack inside."""
         return self.attack.stage_names
 
+    @property
+    def clean_gradients(self) -> int:
+        """Those of the attack inside."""
+        return self.attack.clean_gradients
+
     def search(self, problem: Problem) -> Record:
         """The record of the attack inside."""
         return self._inside().search(problem)

@@ -47,6 +47,11 @@ class WorstOf(Attack):
         before = [names[:i].count(name) for i, name in enumerate(names)]
         return tuple(f"{name} {n + 1}" if n else name for name, n in zip(names, before, strict=True))
 
+    @property
+    def clean_gradients(self) -> int:
+        """Those of all attacks."""
+        return sum(attack.clean_gradients for attack in self.attacks)
+
     def search(self, problem: Problem) -> Record:
         """See the class; the stage is the first attack that broke the image, each one's result at one more pass."""
         images, labels, clean = problem.images, problem.labels, problem.clean
