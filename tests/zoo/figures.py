@@ -8,8 +8,6 @@ from blurnet.rates import Rate
 from blurnet.zoo.card import Card, ImageFigures, RP2Figures
 
 RATE = Rate.of(20, 40)
-
-
 GROUPED = Rate.over(torch.tensor([True, False, False]), "aab")
 
 

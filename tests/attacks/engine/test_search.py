@@ -8,16 +8,13 @@ import torch
 
 from blurnet.attacks.ball.square import Square
 from blurnet.attacks.engine.losses import margin
+from blurnet.attacks.engine.search import coverage
 from blurnet.attacks.patch.random_search import PatchRandomSearch
 from blurnet.balls import Ball
 from blurnet.masks import Place
 
 BALLS = [Ball("linf", 0.1), Ball("l2", 1.5)]
-
-
 EACH = [PatchRandomSearch(0.1), PatchRandomSearch(mask=Place(0.1)), *(Square(ball) for ball in BALLS)]
-
-
 each_search = pytest.mark.parametrize("attack", EACH, ids=repr)
 
 
@@ -88,3 +85,15 @@ def test_plateaus_are_walked(problem):
     flat = PatchRandomSearch(0.1, steps=30)(lambda x: torch.zeros(len(x), 5), problem.images, problem.labels * 0)
     start = PatchRandomSearch(0.1, steps=0)(lambda x: torch.zeros(len(x), 5), problem.images, problem.labels * 0)
     assert (flat != start).flatten(1).any(1).all()
+
+
+def test_what_a_step_covers_is_halved_after_each_milestone():
+    assert [coverage(0.4, step) for step in (1, 10, 11, 50, 51, 201, 8001)] == [
+        0.4,
+        0.4,
+        0.2,
+        0.2,
+        0.1,
+        0.05,
+        0.4 / 512,
+    ]

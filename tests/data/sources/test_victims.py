@@ -7,7 +7,7 @@ from blurnet.data.sources.rp2 import (
     PUBLISHED_TARGET,
     STOP,
 )
-from blurnet.data.sources.victims import load_victims
+from blurnet.data.sources.victims import Victims, load_victims
 from blurnet.masks import rp2_stickers
 
 
@@ -43,3 +43,14 @@ def test_victims_have_the_size_of_the_model(clone):
 def test_unknown_victims(text):
     with pytest.raises(ValueError, match=r"there is synthetic and rp2:ROOT"):
         load_victims(text)
+
+
+def test_labels_follow_the_names_of_the_model():
+    victims = Victims(torch.rand(3, 3, 4, 4), torch.tensor([2, 0, 2]), {}, ("merge", "yield", "stop"), "three")
+    other = victims.numbered_as(("stop", "school", "merge"))
+    assert other.labels.tolist() == [0, 2, 0]
+    assert other.classes == ("stop", "school", "merge")
+    assert other.images is victims.images
+    assert victims.numbered_as(victims.classes) is victims
+    with pytest.raises(ValueError, match=r"no class merge of the victims \(three\)"):
+        victims.numbered_as(("stop", "yield"))

@@ -95,8 +95,6 @@ def refusing(net, x):
 
 
 NOISE = torch.Generator()
-
-
 PLANTED = {
     quantised: {"zero-gradient", "noise-beats-gradient", "black-box-beats-gradient", "steps-do-not-help"},
     saturated: {"vanishing-gradient"},
@@ -110,8 +108,6 @@ PLANTED = {
     detached: {"zero-gradient", "budget-does-not-help", "unbounded-falls-short"},
     refusing: {"zero-gradient"},
 }
-
-
 #: Masking that leaves the gradient's direction alone raises its own flag and no other.
 ALONE = (saturated, noisy, softmax, purified, purified_by_optimizer, trained_inside)
 

@@ -56,8 +56,6 @@ SETTINGS = [
     {"smoothing": 2.3, "block": 8, "overlap": 0, "threshold": 0.2},
     {"smoothing": 0.7, "block": 5, "overlap": 4, "threshold": 0.15},
 ]
-
-
 READINGS = [
     {"maps": maps, "stencil": stencil, "padding": padding}
     for maps, stencil, padding in itertools.product(

@@ -14,14 +14,8 @@ def test_default_windows_follow_the_size():
 
 
 BAD = [{"smoothing": -1}, {"smoothing": float("nan")}, {"threshold": -0.1}, {"temperature": -1}]
-
-
 BAD += [{"block": 0}, {"overlap": -1}, {"block": 5, "overlap": 5}, {"low_pass": 2}, {"low_pass": -1}]
-
-
 BAD += [{"maps": "rgb"}, {"stencil": "prewitt"}, {"padding": "zeros"}, {"gate": "open"}]
-
-
 BAD += [{"gate": "soft", "temperature": 0}]
 
 
