@@ -25,16 +25,7 @@ from blurnet.evaluation.tables import (
 )
 from blurnet.evaluation.threats import InBall, InMask, SquarePatch
 from blurnet.rates import Rate
-from tests.evaluation.tiny_subject import (
-    CLASSES,
-    LIGHTNING,
-    Blot,
-    Counted,
-    Staged,
-    evaluation,
-    run,
-    shared_jobs,
-)
+from tests.evaluation.tiny_subject import CLASSES, LIGHTNING, Blot, Counted, Staged, evaluation, run, shared_jobs
 
 pytestmark = [pytest.mark.filterwarnings(text) for text in LIGHTNING]
 

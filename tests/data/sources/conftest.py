@@ -8,9 +8,7 @@ import torch
 from PIL import Image
 
 from blurnet.data.labels import LISA_CLASSES
-from blurnet.data.sources.rp2 import (
-    RUNS,
-)
+from blurnet.data.sources.rp2 import RUNS
 from blurnet.masks import rp2_stickers
 from blurnet.nets.lisa_cnn import LisaCNN
 from tests.data.sources import test_tf_checkpoint as tf_writer

@@ -3,10 +3,7 @@
 import pytest
 import torch
 
-from blurnet.data.sources.rp2 import (
-    PUBLISHED_TARGET,
-    STOP,
-)
+from blurnet.data.sources.rp2 import PUBLISHED_TARGET, STOP
 from blurnet.data.sources.victims import Victims, load_victims
 from blurnet.masks import rp2_stickers
 

@@ -9,15 +9,7 @@ from blurnet.data.sources.victims import load_victims
 from blurnet.evaluation.sanity.check import CHECKS, check
 from blurnet.masks import Place
 from blurnet.zoo.models import list_models, load_model
-from tests.evaluation.sanity.planted import (
-    ALONE,
-    BALL,
-    NOISE,
-    PLANTED,
-    STEPS,
-    Defended,
-    detached,
-)
+from tests.evaluation.sanity.planted import ALONE, BALL, NOISE, PLANTED, STEPS, Defended, detached
 
 THREATS = {"ball": {"ball": BALL}, "patch": {"mask": Place(0.1, "anywhere")}}
 each_threat = pytest.mark.parametrize("threat", THREATS.values(), ids=THREATS)

@@ -95,9 +95,6 @@ def test_half_precision_computes_in_single(dtype):
     assert torch.autograd.grad(out.float().sum(), x)[0].isfinite().all()
 
 
-# Gradients
-
-
 # The module
 
 
