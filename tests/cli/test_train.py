@@ -6,7 +6,6 @@ import pytest
 import torch
 import yaml
 
-from blurnet.cli.shared import public_command
 from blurnet.data.labels import LISA_OUTPUTS_18
 from blurnet.data.module import LisaCropsData, get_data
 from blurnet.files import load_weights
@@ -244,8 +243,3 @@ def test_testing_needs_a_checkpoint(crops: Path, train: Train, capsys: pytest.Ca
     assert "no checkpoint runs/lisa_cnn/checkpoints/best.ckpt" in failing(
         train, capsys, "test", "lisa_cnn", "--data.root", crops
     )
-
-
-def test_the_command_in_a_card_keeps_private_paths_out() -> None:
-    arguments = ["fit", "--config", "c.yaml", "--data.root", "/home/me/crops", "--resume", "--out=/tmp/x/run"]
-    assert public_command("train.py", arguments) == "python train.py fit --config c.yaml --data.root crops --out=run"

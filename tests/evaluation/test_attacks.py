@@ -1,27 +1,15 @@
 import dataclasses
 
 import pytest
-import torch
 
 from blurnet.attacks.base import Attack
 from blurnet.evaluation import attacks as table
 from blurnet.evaluation.attacks import ATTACKS, Choice, Context, Entry, describe_attacks, parse_attacks
-from blurnet.evaluation.jobs import Job, image_jobs
 from blurnet.evaluation.threats import InBall, InMask, SquarePatch
-from blurnet.masks import rectangles
-from tests.evaluation.tiny_subject import LIGHTNING, evaluation, labelled, run, tiny_net
+from tests.evaluation.sample_jobs import BOX, FREE, MASKED, jobs
+from tests.evaluation.tiny_subject import LIGHTNING, evaluation, run
 
 pytestmark = [pytest.mark.filterwarnings(text) for text in LIGHTNING]
-
-BOX = rectangles((12, 12), [(2, 5, 3, 9)])
-OTHERS = (torch.rand(5, 3, 12, 12, generator=torch.Generator().manual_seed(9)), torch.arange(5))
-FREE = Context(0.1, steps=3, source=tiny_net(1), source_name="other", held_out=OTHERS, held_out_name="others")
-MASKED = dataclasses.replace(FREE, area=None, mask=BOX, mask_name="box")
-POOL = labelled(tiny_net(), 4)
-
-
-def jobs(text: str, context: Context = FREE, **curves) -> list[Job]:
-    return image_jobs(parse_attacks(text), POOL, context, **curves)
 
 
 @pytest.mark.parametrize("context", [FREE, MASKED], ids=["free", "masked"])
@@ -52,17 +40,6 @@ def test_an_attack_has_settings_of_its_own():
     assert (placed.attack.attack.loss, placed.attack.attack.steps) == ("dlr", 5)
     assert parse_attacks("rp2:steps=5:norm=l1") == [Choice("rp2", {"steps": 5, "norm": "l1"})]
     assert parse_attacks("lavan,lavan") == [Choice("lavan", {})]
-
-
-def test_curves_vary_size_and_steps_where_an_attack_has_them():
-    made = jobs("lavan,pgd", areas=[0.05, 0.1], steps=[3, 9])
-    named = {job.name: job for job in made}
-    assert list(named) == ["lavan", "lavan area 0.05", "lavan steps 9", "pgd", "pgd steps 9"]
-    assert named["lavan"].at == (("area", 0.1), ("steps", 3))
-    assert named["lavan"].point is None
-    assert named["lavan area 0.05"].point == ("lavan", "area", 0.05)
-    assert named["lavan area 0.05"].threat == SquarePatch(0.05)
-    assert named["pgd steps 9"].attack.steps == 9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,8 +98,3 @@ def test_an_option_of_an_attack_is_said_once(tmp_path, monkeypatch):
 def test_bad_settings(make, message):
     with pytest.raises(ValueError, match=message):
         make()
-
-
-def test_a_patch_that_does_not_fit_is_refused():
-    with pytest.raises(ValueError, match="does not fit"):
-        SquarePatch(0.9).broken(torch.zeros(1, 3, 4, 12), torch.zeros(1, 3, 4, 12))

@@ -86,16 +86,6 @@ def test_a_shared_noise_gives_the_numbers_of_a_direct_loop(tmp_path):
     assert 0 < table.average.asr.count < 35
 
 
-def test_untargeted_has_no_targeted_rate(tmp_path):
-    jobs = shared_jobs((None,))
-    table = over_targets([Result(jobs[0], run(evaluation(tmp_path, jobs))[0])])
-    assert (table.average.targeted, table.per_target[0].targeted, table.per_target[0].name) == (
-        None,
-        None,
-        "untargeted",
-    )
-
-
 def test_clean_images_are_only_answered(tmp_path):
     net, pool = tiny_net(), tiny_pool()
     (clean,) = run(evaluation(tmp_path, [Job("clean", None, pool)]))
@@ -291,8 +281,6 @@ def test_no_attack_is_taken_at_its_word(tmp_path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda folder: SquarePatch(0.0), "above 0 and at most 1, got 0.0"),
-        (lambda folder: SquarePatch(1.5), "above 0 and at most 1, got 1.5"),
         (lambda folder: evaluation(folder, keep=-1), "keep from 0"),
         (lambda folder: evaluation(folder, chunk=0), "chunk from 1"),
         (lambda folder: evaluation(folder, []), "nothing to do"),

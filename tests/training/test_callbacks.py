@@ -1,9 +1,8 @@
-"""Guard, averaged weights, checkpoints, resumed attacks and warm-up, in short fits."""
+"""Guard, averaged weights, checkpoints and resumed attacks, in short fits."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -13,7 +12,6 @@ from blurnet.quiet import quiet
 from blurnet.training.callbacks import EMA, OverfittingGuard, StepSeed, best_and_last
 from blurnet.training.classifier import Classifier
 from blurnet.training.objectives.table import ObjectiveSpec
-from blurnet.training.optimizers import make_schedule
 
 
 class Batches:
@@ -155,24 +153,3 @@ def test_a_resumed_attack_draws_what_a_whole_run_draws(tmp_path):
     fit(killed, 1, tmp_path / "killed", StepSeed(3))
     fit(resumed, 2, tmp_path / "killed", StepSeed(3), resume=True)
     assert equal(weights(whole.net), weights(resumed.net))
-
-
-def test_warm_up_rises_in_equal_steps_and_ends_at_zero():
-    optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.4)
-    schedule = make_schedule("cosine", optimizer, 20, warmup=0.2)
-    assert schedule is not None
-    rates = []
-    for _ in range(21):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    assert rates[:5] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4])
-    assert rates[12] == pytest.approx(0.2)
-    assert rates[20] == pytest.approx(0, abs=1e-9)
-    assert sorted(rates[4:], reverse=True) == rates[4:]
-
-
-@pytest.mark.parametrize(("schedule", "warmup"), [("one-cycle", 0.1), ("constant", 0.1), ("cosine", 1.0)])
-def test_a_warm_up_that_cannot_be_is_refused(schedule, warmup):
-    with pytest.raises(ValueError, match="warmup: expected a share"):
-        Classifier(("a", "b"), schedule=schedule, warmup=warmup)

@@ -4,13 +4,12 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 from blurnet.files import save_weights
 from blurnet.layers.penalties import Penalty
 from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.training.classifier import Classifier
-from blurnet.training.optimizers import make_optimizer, make_schedule
+from blurnet.training.objectives.table import ObjectiveSpec
 from blurnet.zoo.spec import DefenseSpec
 
 NAMES = ("stop", "yield", "merge")
@@ -88,36 +87,9 @@ def test_no_hyperparameters_are_saved() -> None:
     assert not Classifier(NAMES, defenses=[LINF]).hparams
 
 
-@pytest.mark.parametrize("name", ["sgd", "adam", "adadelta"])
-def test_optimizers_take_a_step(name: str) -> None:
-    net = nn.Linear(3, 2)
-    before = net.weight.detach().clone()
-    optimizer = make_optimizer(name, net.parameters(), lr=0.1, weight_decay=1e-4)
-    net(torch.ones(1, 3)).square().sum().backward()
-    optimizer.step()
-    assert not torch.equal(before, net.weight)
-
-
-def test_schedules_end_where_they_say() -> None:
-    for name, last in (("one-cycle", 0.0), ("cosine", 0.0), ("constant", 0.1)):
-        optimizer = make_optimizer("sgd", nn.Linear(1, 1).parameters(), lr=0.1)
-        schedule = make_schedule(name, optimizer, 20)
-        rates = []
-        for _ in range(20):
-            rates.append(optimizer.param_groups[0]["lr"])
-            optimizer.step()
-            if schedule is not None:
-                schedule.step()
-        assert max(rates) == pytest.approx(0.1, rel=0.03)
-        assert rates[-1] == pytest.approx(last, abs=1e-3)
-
-
-def test_unknown_names_are_refused() -> None:
-    parameters = list(nn.Linear(1, 1).parameters())
-    with pytest.raises(ValueError, match=r"optimizer: expected one of \['sgd', 'adam', 'adadelta'\], got 'lion'"):
-        make_optimizer("lion", parameters, lr=0.1)  # type: ignore[arg-type]
-    optimizer = make_optimizer("sgd", parameters, lr=0.1)
-    with pytest.raises(ValueError, match=r"schedule: expected one of \['one-cycle', .*\], got 'step'"):
-        make_schedule("step", optimizer, 5)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"trainer\.max_epochs"):
-        make_schedule("cosine", optimizer, -1)
+def test_draws_follow_from_the_position(batch):
+    classifier = Classifier(("a", "b"), objective=ObjectiveSpec("pgd"))
+    images = batch[0]
+    first, again, next_batch = (torch.rand(3, generator=classifier._generator(images, i)) for i in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, next_batch)

@@ -17,7 +17,6 @@ from blurnet.transforms.bit_depth import BitDepth
 from blurnet.transforms.gaussian import Gaussian
 from blurnet.zoo import export
 from blurnet.zoo.build import DEFENSES, LAYERS, build
-from blurnet.zoo.decompositions import inverse, median, nanmedian
 from blurnet.zoo.export import OPSET, export_onnx, export_program
 from blurnet.zoo.models import list_models, load_model
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
@@ -232,21 +231,3 @@ def test_bad_places_and_a_missing_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ImportError, match=r"pip install 'blurnet\[onnx\]'"):
         export_onnx(LisaCNN(), tmp_path / "net.onnx")
-
-
-def test_decompositions_are_torchs_own_functions():
-    draw = torch.Generator().manual_seed(0)
-    values = torch.rand(4, 3, 8, generator=draw)
-    values[0, 0] = torch.nan
-    values[1, :, ::3] = torch.nan
-    for keepdim in (True, False):
-        found, index = nanmedian(values, -1, keepdim)
-        torch.testing.assert_close(found, values.nanmedian(-1, keepdim).values, rtol=0, atol=0, equal_nan=True)
-        assert index.shape == found.shape
-        found, index = median(values, -1, keepdim)
-        torch.testing.assert_close(found, values.median(-1, keepdim).values, rtol=0, atol=0, equal_nan=True)
-        assert index.shape == found.shape
-    matrix = torch.rand(3, 3, generator=draw, dtype=torch.float64)
-    torch.testing.assert_close(inverse(matrix), torch.linalg.inv(matrix))
-    with pytest.raises(ValueError, match="only of"):
-        inverse(torch.eye(4))

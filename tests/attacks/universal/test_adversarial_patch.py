@@ -8,13 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
 
 from blurnet.attacks.universal.adversarial_patch import AdversarialPatch
 from blurnet.attacks.universal.poses import Poses, layout, place
-
-WIDE = Poses(rotation=20, scale=(0.8, 1.2), brightness=(0.9, 1.1))
-ON_THE_SPOT = Poses(rotation=0, where=(0.5, 0.5))
+from tests.attacks.universal.settings import ON_THE_SPOT, WIDE
 
 
 def moved(net, images, labels, target=None):
@@ -158,30 +155,6 @@ def test_cycle_of_one_net_twice_is_that_net_and_average_too(problem):
         attack = AdversarialPatch(0, ensemble=ensemble, **settings)
         twice = attack.train((problem.net, problem.net), problem.images, problem.labels)
         torch.testing.assert_close(twice.pixels, alone.pixels, atol=1e-5, rtol=0)
-
-
-def test_a_loader_of_one_batch_is_that_batch(problem):
-    attack = AdversarialPatch(0, steps=6, poses=WIDE)
-    loader = DataLoader(TensorDataset(problem.images, problem.labels), batch_size=8)
-    wanted = attack.train(problem.net, problem.images, problem.labels)
-    assert torch.equal(attack.train(problem.net, loader, device="cpu").pixels, wanted.pixels)
-    small = DataLoader(TensorDataset(problem.images, problem.labels), batch_size=3)
-    assert attack.train(problem.net, small).meta["success"].endswith("of 8 check images")
-
-
-def test_batches_visit_every_image(problem):
-    marks = problem.images.clone()
-    marks[:, :, 0, 0] = torch.arange(8)[:, None] / 8
-    seen: list[float] = []
-
-    def net(x):
-        if x.requires_grad:
-            seen.extend(x[:, 0, 0, 0].tolist())
-        return problem.net(x)
-
-    AdversarialPatch(None, steps=6, batch=3, poses=ON_THE_SPOT).train(net, marks, problem.labels)
-    assert sorted(seen) == sorted([i / 8 for i in range(8)] * 2)
-    assert seen[:8] != seen[8:]
 
 
 def test_size_follows_the_largest_scale():

@@ -1,12 +1,10 @@
-import shutil
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from blurnet.data.labels import LISA_CLASSES, LISA_OUTPUTS_18
+from blurnet.data.labels import LISA_OUTPUTS_18
 from blurnet.data.sources._tf_checkpoint import read_tf_checkpoint
 from blurnet.data.sources.rp2 import (
     PUBLISHED_TARGET,
@@ -23,52 +21,7 @@ from blurnet.data.sources.rp2 import (
 from blurnet.data.sources.victims import load_victims
 from blurnet.masks import rp2_stickers
 from blurnet.nets.lisa_cnn import LisaCNN
-from tests.data.sources import test_tf_checkpoint as tf_writer
-
-
-def keras_variables(state, first=1):
-    """The inverse of the conversion, as the authors' checkpoints name their variables."""
-    variables = {}
-    for i, name in enumerate(("conv1", "conv2", "conv3")):
-        variables[f"convolution2d_{first + i}_W"] = state[f"{name}.weight"].permute(2, 3, 1, 0).numpy().copy()
-        variables[f"convolution2d_{first + i}_b"] = state[f"{name}.bias"].numpy()
-    dense = state["fc.weight"].view(18, 128, 2, 2).permute(2, 3, 1, 0).reshape(512, 18)
-    variables[f"dense_{first}_W"] = dense.numpy().copy()
-    variables[f"dense_{first}_b"] = state["fc.bias"].numpy()
-    return variables
-
-
-@pytest.fixture(scope="module")
-def state():
-    generator = torch.Generator().manual_seed(0)
-    return {k: torch.randn(v.shape, generator=generator) for k, v in LisaCNN().state_dict().items()}
-
-
-@pytest.fixture
-def clone(tmp_path, pristine):
-    return shutil.copytree(pristine, tmp_path / "clone")
-
-
-@pytest.fixture(scope="module")
-def pristine(tmp_path_factory, state):
-    """A small clone of the authors' repository, in its real layout."""
-    root = tmp_path_factory.mktemp("pristine") / "robust_physical_perturbations" / "lisa-cnn-attack"
-    for folder in ("victim-set", "masks"):
-        (root / folder).mkdir(parents=True)
-    for number in (1, 2, 10, 15):
-        Image.new("RGB", (32, 32), (number, 0, 0)).save(root / "victim-set" / f"{number}.png")
-    stickers = (rp2_stickers()[0, 0].numpy() * 255).astype(np.uint8)
-    stickers[0, 0] = 2
-    Image.fromarray(np.stack([stickers] * 3, 2)).save(root / "masks" / "mask_l1loss_uniform_rectangles.png")
-    Image.new("RGB", (32, 32), (255, 255, 255)).save(root / "masks" / "octagon.png")
-    (root / "npstriplets.txt").write_text("0.1,0.2,0.3\n1,0,0.5\n")
-    (root / "mapping.txt").write_text("\n".join(LISA_CLASSES) + "\n")
-    for i, (run, name) in enumerate(RUNS.items()):
-        noise = np.random.default_rng(i).normal(size=(32, 32, 3)).astype(np.float32)
-        variables = {**keras_variables(state), "noise": noise, "noise/Adam": noise}
-        tf_writer.write_checkpoint(root / "optimization_output" / name / "model" / f"{name}-{350 + i}", variables)
-        assert run in ("stickers", "poster")
-    return root.parent
+from tests.data.sources.keras import keras_variables
 
 
 def test_a_clone_is_read_as_it_is(clone, state):
@@ -103,40 +56,6 @@ def test_a_converted_folder(clone, state):
     (root / "lisa_cnn.safetensors").write_bytes(b"12345678 half a file")
     with pytest.raises(ValueError, match="not a whole safetensors file"):
         authors_weights(clone)
-
-
-def test_victims_of_a_clone(clone):
-    victims = load_victims(f"rp2:{clone}")
-    assert victims.images.shape == (4, 3, 32, 32)
-    assert victims.labels.tolist() == [STOP] * 4
-    assert victims.classes[STOP] == "stop"
-    assert victims.classes[PUBLISHED_TARGET] == "speedLimit45"
-    assert victims.masks.keys() == {"stickers", "octagon"}
-    assert victims.name == "rp2"
-
-
-def test_synthetic_victims():
-    victims = load_victims("synthetic", n=5)
-    assert victims.images.shape == (5, 3, 32, 32)
-    assert victims.labels.tolist() == [STOP] * 5
-    assert torch.equal(victims.masks["stickers"], rp2_stickers())
-
-
-def test_victims_have_the_size_of_the_model(clone):
-    victims = load_victims("synthetic", n=2, image_size=(48, 48))
-    assert victims.images.shape == (2, 3, 48, 48)
-    assert all(mask.shape[-2:] == (48, 48) for mask in victims.masks.values())
-    assert torch.equal(load_victims(f"rp2:{clone}", image_size=(32, 32)).images, load_victims(f"rp2:{clone}").images)
-    with pytest.raises(ValueError, match="are 32x32 pixels, the model takes 48"):
-        load_victims(f"rp2:{clone}", image_size=48)
-    with pytest.raises(ValueError, match="images are square here"):
-        load_victims("synthetic", image_size=(32, 48))
-
-
-@pytest.mark.parametrize("text", ["", "rp2", "rp2:", "synthetic:x", "lisa:/tmp"])
-def test_unknown_victims(text):
-    with pytest.raises(ValueError, match=r"there is synthetic and rp2:ROOT"):
-        load_victims(text)
 
 
 def test_a_folder_without_victims(tmp_path, clone):

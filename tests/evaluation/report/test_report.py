@@ -1,16 +1,14 @@
-"""The report: JSON round trips, reports of earlier versions, files that are written, and files that are no report."""
+"""The report: JSON round trips, files that are written, and files that are no report."""
 
 import dataclasses
 import json
 
 import pytest
 
-from blurnet.evaluation.report.kept import AttackLine
 from blurnet.evaluation.report.parts import SanityRow
 from blurnet.evaluation.report.report import Report, read_report
-from blurnet.rates import Rate
 from blurnet.zoo.models import models_root
-from tests.evaluation.sample_report import FLAG, record, sample_report, universal, victim_pictures
+from tests.evaluation.sample_report import FLAG, sample_report, victim_pictures
 
 SHIPPED = sorted(models_root().glob("*/report.json"))
 FILES = ["report.html", "report.json", "samples.jsonl", "summary.md"]
@@ -82,69 +80,11 @@ def test_the_report_is_written_last(tmp_path, monkeypatch):
     assert not (tmp_path / "report.json").exists()
 
 
-def test_samples_begin_with_a_header(tmp_path):
-    sample_report().save(tmp_path)
-    header, *rows = map(json.loads, (tmp_path / "samples.jsonl").read_text().splitlines())
-    assert header["header"] is True
-    assert header["model"] == {"name": "tiny", "sha256": "0" * 64}
-    assert [attack["name"] for attack in header["attacks"]] == ["Blot", "Fade", "rp2", "rp2 from another"]
-    assert [attack["threat"] for attack in header["attacks"]][1:3] == [
-        "the whole image, linf at most 8/255",
-        "shared noise",
-    ]
-    assert len(rows) == 2
-    assert rows[0]["margin"] == -0.333333
-    assert list(rows[0]) == list(type(record(0)).__slots__)
-    assert (rows[1]["robust"], rows[1]["stage"], rows[1]["box"]) == (True, None, None)
-    more = sample_report(record_attacks=(AttackLine("Blot 2 %", "Blot()", 0, "a patch", curve=True),))
-    more.save(tmp_path)
-    assert json.loads((tmp_path / "samples.jsonl").read_text().splitlines()[0])["attacks"][0]["curve"] is True
-
-
 @pytest.mark.skipif(not SHIPPED, reason="no shipped reports")
 def test_shipped_reports_are_read_and_kept():
     for path in SHIPPED:
         report = read_report(path)
         assert Report.from_json(report.to_json()) == report
-
-
-def earlier(number: int) -> dict:
-    """The sample report as a version before format 3 wrote it."""
-    data = json.loads(sample_report(flags=[FLAG]).to_json())
-    data["format"] = number
-    del data["settings"], data["model"]["image_size"], data["model"]["fit"], data["data"]["groups"]
-    for key in ("clean", "victims_clean"):
-        data[key] = {"accuracy": data[key]}
-    for attack in (data["attacks"][0], data["transfer"]):
-        asr, targeted = attack["average"]["asr"], attack["average"]["targeted"]
-        attack["average"] |= {key: asr[key] for key in ("low", "high", "n")}
-        attack["average"] |= {"asr": asr["value"], "targeted": targeted["value"]}
-    del data["attacks"][0]["source"]
-    if number == 1:
-        for key in ("per_image", "adaptive", "defenses", "sanity", "flags"):
-            del data[key]
-    return data
-
-
-@pytest.mark.parametrize("number", [1, 2])
-def test_earlier_formats_are_turned_into_the_present_one(number, tmp_path):
-    (tmp_path / "report.json").write_text(json.dumps(earlier(number)))
-    now = sample_report(flags=[FLAG])
-    lacking = {"per_image": None, "adaptive": None, "defenses": None, "sanity": None, "flags": []}
-    changes = {"settings": {}, "model": dataclasses.replace(now.model, image_size=None, fit=None)}
-    changes |= {"data": dataclasses.replace(now.data, groups=None), **(lacking if number == 1 else {})}
-    assert read_report(tmp_path) == dataclasses.replace(now, **changes)
-
-
-def test_an_earlier_report_of_untargeted_noise():
-    data = earlier(2)
-    data["attacks"][0]["average"]["targeted"] = None
-    for row in data["attacks"][0]["per_target"]:
-        row["targeted"] = None
-    data["transfer"] = None
-    (attack,) = Report.from_json(json.dumps(data)).attacks
-    assert attack.average.targeted is None
-    assert attack.average.asr == universal().average.asr == Rate.of(7, 14)
 
 
 GOOD = {"format": 1, "blurnet": "0", "versions": {}, "command": "", "model": {"name": "x"}, "attacks": []}
