@@ -3,7 +3,8 @@
 from blurnet.attacks.autopatch import AutoPatch
 from blurnet.attacks.ball.pgd import FGSM, PGD
 from blurnet.attacks.ball.square import Square
-from blurnet.attacks.base import STANDING, WRONG, Attack, Model, Problem, Record
+from blurnet.attacks.base import STANDING, WRONG, Attack, Problem, Record
+from blurnet.attacks.engine.asking import Model
 from blurnet.attacks.engine.goal import Goal
 from blurnet.attacks.engine.losses import (
     LOSSES,

@@ -6,7 +6,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model, Problem, Record
+from blurnet.attacks.base import Attack, Problem, Record
+from blurnet.attacks.engine.asking import Model
 from blurnet.attacks.engine.targets import Rank
 from blurnet.attacks.patch.lavan import LaVAN
 from blurnet.attacks.patch.location import BestLocation

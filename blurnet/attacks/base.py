@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple, final
 import torch
 from torch import Tensor
 
+from blurnet.attacks.engine.asking import Counted, Model, Precision, at_least_float32
 from blurnet.attacks.engine.clean import CleanPass
 from blurnet.attacks.engine.goal import Goal, Wins
 from blurnet.attacks.engine.targets import Target, choose_targets
@@ -16,13 +17,8 @@ from blurnet.checks import check_images, check_labels, check_logits
 from blurnet.modes import attacking
 from blurnet.strict import check_fields
 
-#: Images (N, 3, H, W) in [0, 1] to logits (N, classes).
-Model = Callable[[Tensor], Tensor]
-
 STANDING = -1  #: in ``Record.stage``: no stage broke the image
 WRONG = -2  #: in ``Record.stage``: the model was wrong before any attack
-
-_HALF = (torch.float16, torch.bfloat16)
 
 
 class Record(NamedTuple):
@@ -125,44 +121,6 @@ class Attack(ABC):
     @abstractmethod
     def search(self, problem: "Problem") -> Record:
         """The attack itself, on checked input, with gradients enabled and the model in evaluation mode."""
-
-
-@dataclass(frozen=True)
-class Precision:
-    """How a caller computes: the model is asked in its way, everything else is float32 at least.
-
-    Args:
-        dtype: of the images that the model is given; None: as they come.
-        autocast: the dtype of the caller's autocast; None: it has none.
-    """
-
-    dtype: torch.dtype | None = None
-    autocast: torch.dtype | None = None
-
-    @classmethod
-    @contextmanager
-    def of(cls, images: Tensor) -> "Iterator[Precision]":
-        """The caller's precision; inside, autocast is off."""
-        device = images.device.type
-        autocast = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        with torch.autocast(device, enabled=False):
-            yield cls(images.dtype if images.dtype in _HALF else None, autocast)
-
-
-class Counted:
-    """A model as an attack asks it: counts the images it is shown, answers in float32 at least."""
-
-    def __init__(self, model: Model, precision: Precision = Precision()) -> None:
-        self.model, self.precision, self.seen = model, precision, 0
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Logits (N, classes)."""
-        self.seen += len(x)
-        x = x if self.precision.dtype is None else x.to(self.precision.dtype)
-        if self.precision.autocast is None:
-            return at_least_float32(self.model(x))
-        with torch.autocast(x.device.type, self.precision.autocast):
-            return at_least_float32(self.model(x))
 
 
 @dataclass(frozen=True)
@@ -299,8 +257,3 @@ class Problem:
                 fooled = Goal(self.labels).altered(self.model(adversarial.detach()))
         box = self.no_box() if box is None else box
         return Record(adversarial, self.stages(fooled), self.average_calls(), box)
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """A tensor of half precision as float32; all else as it is."""
-    return x.float() if isinstance(x, Tensor) and x.dtype in _HALF else x

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from blurnet.attacks.base import Attack, Model, Problem, Record
+from blurnet.attacks.base import Attack, Problem, Record
+from blurnet.attacks.engine.asking import Model
 from blurnet.attacks.engine.targets import Rule
 from blurnet.balls import Ball
 from blurnet.checks import check_mask

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -59,4 +60,4 @@ def fingerprint(net: nn.Module) -> str:
 def tensor_bytes(tensor: Tensor) -> bytes:
     """Kind, shape and values of a tensor, for hashing."""
     data = tensor.detach().cpu().contiguous()
-    return f"{data.dtype}{tuple(data.shape)}".encode() + data.flatten().view(-1).numpy().tobytes()
+    return f"{data.dtype}{tuple(data.shape)}".encode() + data.flatten().view(torch.uint8).numpy().tobytes()

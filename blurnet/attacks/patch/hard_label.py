@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model, Problem, Record
+from blurnet.attacks.base import Attack, Problem, Record
+from blurnet.attacks.engine.asking import Model
 from blurnet.attacks.engine.moves import PatchMoves
 from blurnet.bounds import Count, Share, Steps
 from blurnet.masks import Area, Place

@@ -7,8 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model, Problem, Record
+from blurnet.attacks.base import Attack, Problem, Record
 from blurnet.attacks.engine.ascent import Ascent, Look, climb
+from blurnet.attacks.engine.asking import Model
 from blurnet.attacks.engine.best import Keeper
 from blurnet.attacks.engine.climbers import Adam, Climber, Gradient, Sign
 from blurnet.attacks.engine.goal import Goal, confidence, strongest_wrong

@@ -8,8 +8,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model, Problem, Record
+from blurnet.attacks.base import Attack, Problem, Record
 from blurnet.attacks.engine.ascent import Ascent, Look, climb
+from blurnet.attacks.engine.asking import Model
 from blurnet.attacks.engine.best import Keeper
 from blurnet.attacks.engine.climbers import Optimizer, climber
 from blurnet.attacks.engine.goal import Goal, Wins

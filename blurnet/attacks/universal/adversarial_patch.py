@@ -9,8 +9,9 @@ from typing import ClassVar, Literal, cast
 import torch
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Counted, Model, Precision, Problem, Record, at_least_float32
+from blurnet.attacks.base import Attack, Problem, Record
 from blurnet.attacks.engine.ascent import pixel_gradient
+from blurnet.attacks.engine.asking import Counted, Model, Precision, at_least_float32
 from blurnet.attacks.engine.goal import Goal, confidence
 from blurnet.attacks.engine.losses import Loss
 from blurnet.attacks.engine.progress import Progress, reporting

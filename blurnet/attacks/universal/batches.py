@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from blurnet.attacks.base import at_least_float32
+from blurnet.attacks.engine.asking import at_least_float32
 from blurnet.checks import check_images, check_labels
 
 Batch = tuple[Tensor, Tensor]

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model, Problem, Record
+from blurnet.attacks.base import Attack, Problem, Record
 from blurnet.attacks.engine.ascent import Ascent, Look, climb
+from blurnet.attacks.engine.asking import Model
 from blurnet.attacks.engine.best import Best, Keeper
 from blurnet.attacks.engine.climbers import Descent
 from blurnet.attacks.engine.losses import cross_entropy, margin, non_printability

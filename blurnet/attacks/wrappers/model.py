@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from blurnet.attacks.base import Attack, Model, Problem, Record
+from blurnet.attacks.base import Attack, Problem, Record
+from blurnet.attacks.engine.asking import Model
 from blurnet.attacks.engine.goal import Goal
 from blurnet.attacks.engine.losses import margin
 from blurnet.bounds import Count

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from blurnet.attacks.base import Model
+from blurnet.attacks.engine.asking import Model
 from blurnet.balls import Ball
 from blurnet.evaluation.sanity.attack_checks import (
     black_box_beats_gradient,

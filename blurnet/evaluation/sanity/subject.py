@@ -8,7 +8,8 @@ from torch import Tensor
 
 from blurnet.attacks.ball.pgd import PGD
 from blurnet.attacks.ball.square import Square
-from blurnet.attacks.base import Attack, Model, Problem
+from blurnet.attacks.base import Attack, Problem
+from blurnet.attacks.engine.asking import Model
 from blurnet.attacks.engine.losses import margin, objective
 from blurnet.attacks.patch.pgd import PatchPGD
 from blurnet.attacks.patch.random_search import PatchRandomSearch
