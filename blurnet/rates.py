@@ -1,6 +1,7 @@
 """Rates with 95 % confidence intervals that respect what repeats: frames of one track are resampled together."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +17,7 @@ RESAMPLES = 2000  #: of the groups, for an interval
 class Rate:
     """``count`` of ``n``, in percent, with a 95 % interval; what reports and cards hold, to 0.01.
 
-    Make it with :meth:`of` or :meth:`over`.
+    Make it with :meth:`of`, :meth:`over` or :meth:`pooled`.
 
     Args:
         value: 100 count / n.
@@ -65,6 +66,19 @@ class Rate:
         counts, sizes = _by_group(flags.tolist(), groups)
         low, high = _clustered(tuple(counts), tuple(sizes))
         return cls(_percent(count / n), n, count, _percent(low), _percent(high), len(counts))
+
+    @classmethod
+    def pooled(cls, count: int, n: int, groups: int) -> "Rate":
+        """``count`` successes in ``n`` trials of which only the number of groups is known.
+
+        The interval is that of ``groups`` trials, as wide as it can honestly be: as if the trials of a group agreed.
+        """
+        if not 1 <= groups <= n:
+            raise ValueError(f"n = {n} trials come in 1 to {n} groups, got groups={groups}")
+        rate = cls.of(count, n)
+        low, _ = _binomial(math.floor(rate.fraction * groups), groups)
+        _, high = _binomial(math.ceil(rate.fraction * groups), groups)
+        return dataclasses.replace(rate, low=_percent(low), high=_percent(high), groups=groups)
 
     def as_dict(self) -> dict[str, float | int]:
         """For JSON: the fields, ``groups`` where there are any."""

@@ -39,7 +39,7 @@ def attacked_row(
     net = net.to(memory_format=torch.channels_last)
     best = strongest(net, victims, [*ATTACKS, *extra_attacks(arguments)])
     n, targets = len(victims.labels), len(best["altered"])
-    average, highest = Rate.of(sum(best["altered"]), n * targets), Rate.of(max(best["altered"]), n)
+    average, highest = Rate.pooled(sum(best["altered"]), n * targets, n), Rate.of(max(best["altered"]), n)
     return {
         "row": f"{name} ({alpha})",
         "model": model,

@@ -33,6 +33,18 @@ def test_rates_are_values():
     assert len({Rate.of(1, 2), Rate.of(1, 2)}) == 1
 
 
+def test_trials_of_known_groups_are_no_more_than_the_groups():
+    """17 targets of 40 victims: as wide as 40 trials, with ends rounded outwards, and never narrower than 680."""
+    rate = Rate.pooled(144, 680, 40)  # 8.47 of 40
+    assert (rate.value, rate.n, rate.count, rate.groups) == (21.18, 680, 144, 40)
+    assert (rate.low, rate.high) == (Rate.of(8, 40).low, Rate.of(9, 40).high)
+    assert rate.low < Rate.of(144, 680).low < Rate.of(144, 680).high < rate.high
+    assert Rate.pooled(0, 680, 40).high == Rate.of(0, 40).high
+    for groups in (0, 681):
+        with pytest.raises(ValueError, match=f"1 to 680 groups, got groups={groups}"):
+            Rate.pooled(144, 680, groups)
+
+
 def test_frames_of_one_track_are_resampled_together():
     """Tracks of ten equal frames: the interval is that of the tracks, more than three times as wide as of frames."""
     tracks = torch.rand(60, generator=torch.Generator().manual_seed(0)) < 0.8

@@ -1,5 +1,6 @@
 """What the README and the docs say exists, exists; their snippets run."""
 
+import argparse
 import json
 import re
 from pathlib import Path
@@ -13,6 +14,7 @@ from blurnet.cli.evaluate import parser as evaluate_parser
 from blurnet.evaluation.attacks import parse_attacks
 from blurnet.zoo.parse import parse_defenses
 from reproduce._common.table2 import RESULTS
+from reproduce.blurnet_baselines import print_table, table
 from reproduce.blurnet_table2 import lineage_rows, print_lineages
 
 REPO = Path(__file__).parents[1]
@@ -88,4 +90,9 @@ def test_the_table_of_models_says_what_the_cards_say(name: str) -> None:
 
 def test_the_lineages_in_the_docs_are_those_measured(capsys: pytest.CaptureFixture[str]) -> None:
     print_lineages(lineage_rows(json.loads(RESULTS.read_text())))
+    assert capsys.readouterr().out.strip() in (REPO / "docs" / "reproduction.md").read_text()
+
+
+def test_the_baselines_in_the_docs_are_those_of_the_cards(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(table(argparse.Namespace(attack=False, rows=None)))
     assert capsys.readouterr().out.strip() in (REPO / "docs" / "reproduction.md").read_text()

@@ -1,7 +1,7 @@
 """What is known about a model, as data: card.json."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from blurnet.rates import Rate
 from blurnet.strict import JSON, from_dict, parse_json, plain
@@ -131,7 +131,14 @@ class Card:
         if type(found) is not int or found not in (1, FORMAT):
             raise ValueError(f'card: expected an object with "format": 1 or {FORMAT}, got {found!r}')
         fields = {key: value for key, value in data.items() if key != "format"}
-        return from_dict(cls, _from_format_1(fields) if found == 1 else fields, "card")
+        return from_dict(cls, _from_format_1(fields) if found == 1 else fields, "card")._by_victims()
+
+    def _by_victims(self) -> "Card":
+        """Cards of earlier versions: the interval of RP2's average took each victim for one trial per target."""
+        if self.rp2 is None or self.rp2.average.groups is not None or self.rp2.average.n == self.rp2.n:
+            return self
+        average = Rate.pooled(self.rp2.average.count, self.rp2.average.n, self.rp2.n)
+        return replace(self, rp2=replace(self.rp2, average=average))
 
     def under(self, attack: str) -> ImageFigures | None:
         """The figures under an attack on single images, by its name; None where it was not run."""

@@ -72,11 +72,11 @@ def universal(name: str = "rp2", source: str | None = None, *counts: int, target
         for t, c in enumerate(counts)
     ]
     n = 7 * len(counts)
-    reached = Rate.of(sum(c // 2 for c in counts), n) if targeted else None
+    reached = Rate.pooled(sum(c // 2 for c in counts), n, 7) if targeted else None
     worst = max(rows, key=lambda row: row.asr.value)
     return UniversalAttack(
         name, "RP2(target=None)", 0, source, [row.target for row in rows], rows,
-        Average(Rate.of(sum(counts), n), reached, 0.25), WorstTarget(worst.target, worst.name, worst.asr),
+        Average(Rate.pooled(sum(counts), n, 7), reached, 0.25), WorstTarget(worst.target, worst.name, worst.asr),
     )  # fmt: skip
 
 

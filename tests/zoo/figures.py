@@ -17,7 +17,7 @@ def figures(attack: str, threat: str, images: str = "40 images of rp2", robust: 
 
 def rp2(**changes) -> RP2Figures:
     given = {
-        "average": Rate.of(32, 80),
+        "average": Rate.pooled(32, 80, 40),
         "worst": RATE,
         "worst_target": "class 1",
         "dissimilarity": 0.21,

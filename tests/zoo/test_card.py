@@ -6,6 +6,7 @@ import json
 import pytest
 
 from blurnet.nets.vision import count_parameters
+from blurnet.rates import Rate
 from blurnet.zoo.card import Card, Published
 from blurnet.zoo.models import list_models, load_model, models_root
 from blurnet.zoo.readme import render_readme
@@ -48,6 +49,17 @@ def test_cards_of_format_1_are_read(card):
     assert Card.from_json(json.dumps(old | {"format": 1, "rp2": None})).rp2 is None
     with pytest.raises(TypeError, match=r"unknown .*average_high"):
         Card.from_json(json.dumps(old))
+
+
+def test_a_victim_is_no_trial_for_each_target(card):
+    """Earlier cards hold RP2's average with the interval of victims x targets trials: it is widened to victims."""
+    full = measured(card)
+    old = json.loads(full.to_json())
+    old["rp2"]["average"] = Rate.of(32, 80).as_dict()
+    assert Card.from_json(json.dumps(old)).rp2.average == Rate.pooled(32, 80, 40)
+    resampled = Rate(40.0, 80, 32, 30.0, 50.0, 40)
+    old["rp2"]["average"] = resampled.as_dict()
+    assert Card.from_json(json.dumps(old)).rp2.average == resampled
 
 
 def test_cards_of_earlier_versions_load(card, saved):

@@ -52,16 +52,14 @@ def _attack(attack: dict[str, JSON], source: str | None) -> dict[str, JSON]:
     rows, old = attack["per_target"], attack["average"]
     reached = [row["targeted"] for row in rows if row["targeted"]]
     average = {
-        "asr": {key: old[key] for key in ("n", "low", "high")} | {"value": old["asr"], "count": _count(rows, "asr")},
+        "asr": _pooled([row["asr"] for row in rows]).as_dict(),
         "targeted": _pooled(reached).as_dict() if reached else None,
         "dissimilarity": old["dissimilarity"],
     }
     return attack | {"source": source, "average": average}
 
 
-def _count(rows: list[dict[str, JSON]], key: str) -> int:
-    return sum(row[key]["count"] for row in rows)
-
-
 def _pooled(rates: list[dict[str, JSON]]) -> Rate:
-    return Rate.of(sum(rate["count"] for rate in rates), sum(rate["n"] for rate in rates))
+    """Over all targets; a victim is no new trial for each of them."""
+    n = sum(rate["n"] for rate in rates)
+    return Rate.pooled(sum(rate["count"] for rate in rates), n, max(rate["n"] for rate in rates))

@@ -38,7 +38,11 @@ def test_figures_come_from_the_strongest_targeted_attack():
     ]
     full = with_report(CARD, about(attacks=listed))
     assert (full.clean, full.clean_set) == (Rate.of(39, 40), "tiny (test)")
-    assert (full.rp2.average, full.rp2.settings, full.rp2.worst_target) == (Rate.of(8, 14), "RP2(lam=0.002)", "a")
+    assert (full.rp2.average, full.rp2.settings, full.rp2.worst_target) == (
+        Rate.pooled(8, 14, 7),
+        "RP2(lam=0.002)",
+        "a",
+    )
     assert (full.rp2.worst, full.rp2.targets, full.rp2.n) == (Rate.of(5, 7), 2, 7)
     assert full.rp2.victims == "7 victims of tiny, mask stickers"
     assert full.evaluate_command == "python evaluate.py --x"
@@ -102,5 +106,8 @@ def test_reports_are_put_into_a_models_folder(tmp_path):
 
 @pytest.mark.parametrize("name", list_models())
 def test_every_shipped_card_holds_its_report(name):
+    """To the figure; clean accuracy to the count, since reports of 0.1 took frames of one track for independent."""
     card = load_model(name).card
-    assert with_report(card, read_report(models_root() / name)) == card
+    found = with_report(card, read_report(models_root() / name))
+    assert (found.clean.value, found.clean.count, found.clean.n) == (card.clean.value, card.clean.count, card.clean.n)
+    assert dataclasses.replace(found, clean=card.clean) == card

@@ -46,4 +46,4 @@ def test_an_earlier_report_of_untargeted_noise():
     data["transfer"] = None
     (attack,) = Report.from_json(json.dumps(data)).attacks
     assert attack.average.targeted is None
-    assert attack.average.asr == universal().average.asr == Rate.of(7, 14)
+    assert attack.average.asr == universal().average.asr == Rate.pooled(7, 14, 7)
