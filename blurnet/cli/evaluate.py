@@ -30,7 +30,7 @@ from blurnet.evaluation.noise import read_noise
 from blurnet.evaluation.plan import Named, Plan, Prepared, carry_out, prepare
 from blurnet.evaluation.render.compare import compare
 from blurnet.quiet import quiet
-from blurnet.strict import Setting, check_arguments
+from blurnet.strict import JSON, Setting, check_arguments
 from blurnet.zoo.parse import parse_defenses
 
 DESCRIPTION = """Attack a model and report how it holds.
@@ -108,6 +108,10 @@ class CommandLine(EvaluationConfig):
     workers: Steps = 0
     allow_flags: bool = False
     device: Literal["auto", "cpu", "gpu", "cuda", "mps"] = "auto"
+
+    def to_dict(self) -> dict[str, JSON]:
+        """For the report: all but the output folder, so that equal runs write equal files wherever they are."""
+        return {name: value for name, value in super().to_dict().items() if name != "out"}
 
 
 def parser(config: type[CommandLine] = CommandLine) -> ArgumentParser:

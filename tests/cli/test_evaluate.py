@@ -380,3 +380,10 @@ def test_the_data_comes_at_the_models_size(model, tmp_path, no_pictures):
     assert evaluate_main(command) == 0
     report = read_report(tmp_path / "run")
     assert (report.per_image.on.size, report.model.image_size, report.clean.n) == ((32, 32), (32, 32), 18)
+
+
+def test_a_report_does_not_say_where_it_lies():
+    one, other = (
+        config_of(parser().parse_args(["--model", "lisa_cnn", "--out", out])).to_dict() for out in ("here", "/there")
+    )
+    assert one == other

@@ -26,7 +26,7 @@ class Content:
 
     Args:
         blurnet: version. versions: of Python and the libraries that numbers depend on.
-        command: repeats the evaluation. settings: every option of it.
+        command: repeats the evaluation. settings: every option of it but the output folder.
         model, data, victims: what was evaluated, on what; None where there was none.
         clean: accuracy on ``data``. victims_clean: on the victims before the attack.
         per_image: attacks on single images. attacks: those with one noise for all victims.
