@@ -168,19 +168,19 @@ def measure(
     return {"clean": held_out, "own attack": attacks.own(), "curves": curves, "worst": attacks.worst(standing)}
 
 
-def row_of(name: str, found: dict[str, Any], steps: int) -> dict[str, Any]:
+def row_of(signs: Signs, name: str, found: dict[str, Any], steps: int) -> dict[str, Any]:
     """Published beside measured, with n and intervals."""
     end = {aim: found["curves"][aim][steps] for aim in AIMS}
     measured = {
-        "clean": rate(found["clean"]),
-        "own attack": rate(found["own attack"]),
-        "untargeted": rate(end["untargeted"]["right"]),
-        "random target": rate(end["random target"]["right"]),
-        "reached": rate(end["random target"]["reached"]),
-        "worst": rate(found["worst"]),
+        "clean": signs.rate(found["clean"]),
+        "own attack": signs.rate(found["own attack"]),
+        "untargeted": signs.rate(end["untargeted"]["right"]),
+        "random target": signs.rate(end["random target"]["right"]),
+        "reached": signs.rate(end["random target"]["reached"]),
+        "worst": signs.rate(found["worst"]),
     }
     curves = {
-        aim: {str(s): {k: rate(text) for k, text in at.items()} for s, at in curve.items()}
+        aim: {str(s): {k: signs.rate(text) for k, text in at.items()} for s, at in curve.items()}
         for aim, curve in found["curves"].items()
     }
     return {"row": name, "published": PUBLISHED.get(name), "measured": measured, "curves": curves}
@@ -269,7 +269,7 @@ def main() -> None:
     cells = Cells(arguments.out, "adversarial_logit_pairing", decided)
     nets = net_names(arguments.pairing)
     done = {name: measure(signs, cells, name, weight, arguments) for name, weight in tqdm(nets.items(), unit="net")}
-    rows = [row_of(name, found, arguments.steps[-1]) for name, found in done.items()]
+    rows = [row_of(signs, name, found, arguments.steps[-1]) for name, found in done.items()]
     print_table(rows, arguments.steps[-1], arguments.train_steps)
     said = verdict(done)
     print("", *said, sep="\n")

@@ -28,7 +28,7 @@ from blurnet.zoo.spec import DefenseSpec
 from reproduce._common.answers import batched, correct, correct_under
 from reproduce._common.arguments import command
 from reproduce._common.cells import Cells
-from reproduce._common.marks import paired, rate
+from reproduce._common.marks import paired
 from reproduce._common.signs import Signs, load_signs, settings, training_parser
 from reproduce._common.tables import markdown, shown, write_rows
 from reproduce._common.training import trained
@@ -103,7 +103,7 @@ def table(signs: Signs, cells: Cells, arguments: argparse.Namespace) -> list[dic
     done = {}
     for training, row in tqdm(jobs, desc="nets", unit="net"):
         done[training, row.name] = cell(signs, cells, row, training, arguments)
-    return [_row(row, training, done) for training, row in jobs]
+    return [_row(signs, row, training, done) for training, row in jobs]
 
 
 def choose(names: list[str] | None) -> list[Block]:
@@ -118,7 +118,7 @@ def choose(names: list[str] | None) -> list[Block]:
     return [row for row in ROWS if row.name in (known[:-1] if names is None else names)]
 
 
-def _row(row: Block, training: str, done: dict[tuple[str, str], dict[str, str]]) -> dict[str, Any]:
+def _row(signs: Signs, row: Block, training: str, done: dict[tuple[str, str], dict[str, str]]) -> dict[str, Any]:
     found, without = done[training, row.name], done.get((training, ROWS[0].name))
     compared = None if without is None or row.args is None else {k: paired(found[k], without[k]) for k in COLUMNS}
     return {
@@ -126,7 +126,7 @@ def _row(row: Block, training: str, done: dict[tuple[str, str], dict[str, str]])
         "training": training,
         "published": row.published if training == "pgd" else None,
         "published_net": row.net if training == "pgd" else "",
-        "measured": {key: rate(found[key]) for key in COLUMNS},
+        "measured": {key: signs.rate(found[key]) for key in COLUMNS},
         "against no block": compared,
     }
 

@@ -1,7 +1,9 @@
 """A yes or no for each image as text of ones and zeros, which JSON keeps short, and what is counted in it."""
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from scipy.stats import binomtest
 from torch import Tensor
 
@@ -13,9 +15,9 @@ def marks(flags: Tensor) -> str:
     return "".join("1" if value else "0" for value in flags.tolist())
 
 
-def rate(text: str) -> Rate:
-    """The share of ones."""
-    return Rate.of(text.count("1"), len(text))
+def rate(text: str, groups: Sequence[str] | None = None) -> Rate:
+    """The share of ones; ``groups``: what each image belongs to, such as its track, as :meth:`Rate.over` takes them."""
+    return Rate.over(torch.tensor([mark == "1" for mark in text]), groups)
 
 
 def rate_among(text: str, kept: str) -> Rate | None:

@@ -12,8 +12,10 @@ from typing import Any
 
 from blurnet.data.module import LisaCropsData, SignData, SyntheticData
 from blurnet.evaluation.images import Pool
+from blurnet.rates import Rate
 from blurnet.zoo.models import models_root
 from reproduce._common.arguments import add_json, add_machine, add_out, crops_folder, new_parser, set_threads
+from reproduce._common.marks import rate
 
 #: The shipped baseline of each data set, where training starts.
 BASELINES = {"lisa-crops": "lisa_cnn", "synthetic": "lisa_cnn-synthetic"}
@@ -31,6 +33,10 @@ class Signs:
     attacked: Pool  #: those under attack
     start: Path | None  #: None: from scratch
     fingerprint: str  #: of the images and the start
+
+    def rate(self, text: str) -> Rate:
+        """The share of ones among the marks of all held-out or of the attacked images; whole tracks are resampled."""
+        return rate(text, (self.held_out if len(text) == len(self.held_out) else self.attacked).groups)
 
 
 def training_parser(doc: str | None, out: str, *, epochs: int, limit: int, radius: float) -> argparse.ArgumentParser:

@@ -19,7 +19,7 @@ from reproduce._common import signs as common_signs
 from reproduce._common import training
 from reproduce._common.answers import correct_under
 from reproduce._common.cells import Cells
-from reproduce._common.marks import marks, paired
+from reproduce._common.marks import marks, paired, rate
 from reproduce._common.signs import load_signs, settings
 
 TOY = ("--epochs", "1", "--train", "48", "--batch", "24", "--limit", "20", "--train-steps", "1")
@@ -232,3 +232,12 @@ def test_help_explains_itself(name: str, monkeypatch, capsys) -> None:
     shown = capsys.readouterr().out
     assert module.__doc__.splitlines()[0] in shown
     assert all(option in shown for option in ("--data", "--root", "--out", "--json"))
+
+
+def test_rates_of_marks_resample_tracks() -> None:
+    """Ten crops a track that agree: as wide as the tracks, and the same figure."""
+    text = "".join(mark * 10 for mark in "110111011111")
+    tracks = [str(i // 10) for i in range(len(text))]
+    alone, together = rate(text), rate(text, tracks)
+    assert (together.value, together.count, together.n, together.groups) == (alone.value, alone.count, alone.n, 12)
+    assert together.high - together.low > 2.5 * (alone.high - alone.low)
