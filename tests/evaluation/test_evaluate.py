@@ -1,6 +1,8 @@
 """``blurnet.evaluate`` on any model and any images gives what ``evaluate.py`` gives."""
 
 import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -21,6 +23,11 @@ QUICK = {"budget": "quick", "image_steps": 3, "sanity": False, "progress": False
 
 def some(net: nn.Module, n: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
     return labelled(net, n).read(range(n))
+
+
+def samples(folder: Path) -> list[dict[str, Any]]:
+    """The rows of ``samples.jsonl``, without its first line, which says whose they are."""
+    return [json.loads(text) for text in (folder / "samples.jsonl").read_text().splitlines()[1:]]
 
 
 class Answer:
@@ -57,9 +64,9 @@ def test_the_same_images_give_the_records_of_the_command_line(tmp_path):
     report = blurnet.evaluate(
         net, victims.images, victims.labels, attacks="lavan,autopatch,pgd", limit=5, shard=2, **QUICK
     )
-    wanted = [json.loads(text) for text in (tmp_path / "cli" / "samples.jsonl").read_text().splitlines()[1:]]
+    wanted = samples(tmp_path / "cli")
     report.save(tmp_path / "python")
-    got = [json.loads(text) for text in (tmp_path / "python" / "samples.jsonl").read_text().splitlines()[1:]]
+    got = samples(tmp_path / "python")
     assert got == wanted
     assert len(got) == 15
     assert report.robust == read_report(tmp_path / "cli").robust
@@ -67,6 +74,59 @@ def test_the_same_images_give_the_records_of_the_command_line(tmp_path):
     assert {path.name for path in (tmp_path / "python").iterdir()} >= names - {
         f"{name}.png" for name in ("gallery", "success_by_target", "spectra_rgb", "spectra_maps", "radial_energy")
     }
+
+
+NETS = """
+import timm, torch, torchvision
+import blurnet
+
+def seeded(make):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = make()
+    [m for m in net.modules() if isinstance(m, torch.nn.Linear)][-1].bias.data[14] += 0.5  # the victims are stop signs
+    net.classes, net.image_size = blurnet.load_model("lisa_cnn").classes, (32, 32)
+    return net
+
+class HuggingFaceLike(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = torchvision.models.resnet18(num_classes=18)
+
+    def forward(self, pixel_values):
+        return {"logits": self.net(pixel_values)}
+
+class Wrapped(HuggingFaceLike):
+    def forward(self, x):
+        return super().forward(x)["logits"]
+
+def torchvision_net(): return seeded(lambda: torchvision.models.resnet18(num_classes=18))
+def timm_net(): return seeded(lambda: timm.create_model("resnet10t", num_classes=18))
+def wrapped(): return seeded(Wrapped)
+"""
+
+
+@pytest.mark.parametrize("kind", ["torchvision_net", "timm_net", "wrapped", "function"])
+def test_any_model_gives_the_records_of_the_command_line(tmp_path, kind):
+    """On tensors and on a loader; a function is the module's call, which the command line gets as the module."""
+    (tmp_path / "nets.py").write_text(NETS)
+    name = "torchvision_net" if kind == "function" else kind
+    command = f"--model {tmp_path / 'nets.py'}:{name} --attacks lavan,pgd --budget quick --image-steps 2 --limit 4"
+    out = ["--out", str(tmp_path / "cli"), "--device", "cpu", "--no-sanity", "--trainer.enable_progress_bar", "false"]
+    assert evaluate_main([*command.split(), *out]) == 0
+    wanted = samples(tmp_path / "cli")
+    made: dict[str, Any] = {}
+    exec(NETS, made)  # what the file holds
+    net = made[name]().eval()
+    model = (lambda x: net(x)) if kind == "function" else net
+    victims = load_victims("synthetic")
+    images, labels = victims.images, victims.labels
+    for number, given in enumerate(((images, labels), (DataLoader(TensorDataset(images, labels), 3),))):
+        report = blurnet.evaluate(model, *given, attacks="lavan,pgd", limit=4, **(QUICK | {"image_steps": 2}))
+        report.save(tmp_path / str(number))
+        assert samples(tmp_path / str(number)) == wanted
+    assert len(wanted) == 8
+    assert sum(row["calls"] > 0 for row in wanted) >= 4
 
 
 @pytest.mark.parametrize(
