@@ -128,7 +128,11 @@ def load_weights(net: Net, path: str | os.PathLike[str], sha256: str | None = No
         ValueError: another hash, a pickle, a damaged file, NaN or infinite weights, or keys, shapes or kinds of
             numbers that differ (lists them).
     """
-    tensors = read_safetensors(path, sha256)
+    return fill(net, read_safetensors(path, sha256), f"{path} does not fit {type(net).__name__}")
+
+
+def fill(net: Net, tensors: dict[str, Tensor], complaint: str) -> Net:
+    """Put tensors into a net as :func:`load_weights` does; where they do not fit, ``complaint`` begins the message."""
     own = net.state_dict()
     differences = [f"missing {key}" for key in own if key not in tensors]
     differences += [f"unexpected {key}" for key in sorted(set(tensors) - set(own))]
@@ -139,7 +143,7 @@ def load_weights(net: Net, path: str | os.PathLike[str], sha256: str | None = No
     ]
     if differences:
         shown = "; ".join(differences[:12]) + (f"; and {len(differences) - 12} more" * (len(differences) > 12))
-        raise ValueError(f"{path} does not fit {type(net).__name__}: {shown}")
+        raise ValueError(f"{complaint}: {shown}")
     net.load_state_dict(tensors, strict=True)
     return net
 

@@ -38,16 +38,14 @@ class Rate:
     groups: int | None = None
 
     def __post_init__(self) -> None:
-        if self.n < 1 or not 0 <= self.count <= self.n:
-            raise ValueError(f"a rate needs n >= 1 and 0 <= count <= n, got count={self.count}, n={self.n}")
+        _check_counts(self.count, self.n)
         if abs(self.value - 100 * self.count / self.n) > 0.01:
             raise ValueError(f"a rate of {self.count} in {self.n} is not {self.value} %")
 
     @classmethod
     def of(cls, count: int, n: int) -> "Rate":
         """``count`` successes in ``n`` independent trials."""
-        if n < 1 or not 0 <= count <= n:
-            raise ValueError(f"a rate needs n >= 1 and 0 <= count <= n, got count={count}, n={n}")
+        _check_counts(count, n)
         low, high = _binomial(count, n)
         return cls(_percent(count / n), n, count, _percent(low), _percent(high))
 
@@ -112,6 +110,11 @@ class Rate:
     def __str__(self) -> str:
         """ "96.8 % [95.5, 97.8], n = 1,026"."""
         return f"{self.percent} [{self.low:.1f}, {self.high:.1f}], {self.trials}"
+
+
+def _check_counts(count: int, n: int) -> None:
+    if n < 1 or not 0 <= count <= n:
+        raise ValueError(f"a rate needs n >= 1 and 0 <= count <= n, got count={count}, n={n}")
 
 
 def _percent(share: float) -> float:

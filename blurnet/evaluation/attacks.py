@@ -124,7 +124,7 @@ class Context:
             return self.mask
         return Place(self.area if self.area is not None else 1.0, "border", self.seed)
 
-    def _free_or_masked(self) -> dict[str, Any]:
+    def free_or_masked(self) -> dict[str, Any]:
         """The arguments of attacks that take an area or a mask."""
         return {"mask": self.mask} if self.area is None else {"area": self.area}
 
@@ -141,24 +141,27 @@ class Entry(NamedTuple):
 
 
 def _autopatch(c: Context) -> Attack:
-    return AutoPatch(**c._free_or_masked(), budget=c.budget, source=c.source, views=c.views, seed=c.seed)
+    return AutoPatch(**c.free_or_masked(), budget=c.budget, source=c.source, views=c.views, seed=c.seed)
 
 
 def _lavan(c: Context) -> Attack:
     return LaVAN(target=None, mask=c.where(), steps=c.gradient_steps, seed=c.seed)
 
 
+def _at_best_place(c: Context, attack: Attack, tries: int) -> Attack:
+    """The attack at each image's best places, where the patch is free to be placed."""
+    return attack if c.area is None else BestLocation(attack, area=c.area, shortlist=10, tries=tries, seed=c.seed)
+
+
 def _patch_pgd(c: Context) -> Attack:
-    attack = PatchPGD(mask=c.where(), steps=c.gradient_steps, restarts=c.restarts, seed=c.seed)
-    return attack if c.area is None else BestLocation(attack, area=c.area, shortlist=10, tries=2, seed=c.seed)
+    return _at_best_place(c, PatchPGD(mask=c.where(), steps=c.gradient_steps, restarts=c.restarts, seed=c.seed), 2)
 
 
 def _transfer(c: Context) -> Attack:
     if c.source is None:
         raise ValueError("transfer: name the model that the attack is made on (--transfer-from)")
-    attack: Attack = PatchPGD(mask=c.where(), steps=c.gradient_steps, restarts=c.restarts, stop=False, seed=c.seed)
-    attack = attack if c.area is None else BestLocation(attack, area=c.area, shortlist=10, seed=c.seed)
-    return Transfer(attack, c.source, c.source_name)
+    attack = PatchPGD(mask=c.where(), steps=c.gradient_steps, restarts=c.restarts, stop=False, seed=c.seed)
+    return Transfer(_at_best_place(c, attack, 1), c.source, c.source_name)
 
 
 def _universal_patch(c: Context) -> Attack:
@@ -170,16 +173,15 @@ def _universal_patch(c: Context) -> Attack:
 
 
 def _low_frequency(c: Context) -> Attack:
-    attack = LowFrequency(mask=c.where(), steps=c.gradient_steps, restarts=c.restarts, seed=c.seed)
-    return attack if c.area is None else BestLocation(attack, area=c.area, shortlist=10, tries=2, seed=c.seed)
+    return _at_best_place(c, LowFrequency(mask=c.where(), steps=c.gradient_steps, restarts=c.restarts, seed=c.seed), 2)
 
 
 def _patch_search(c: Context) -> Attack:
-    return PatchRandomSearch(**c._free_or_masked(), steps=c.queries, seed=c.seed)
+    return PatchRandomSearch(**c.free_or_masked(), steps=c.queries, seed=c.seed)
 
 
 def _hard_label(c: Context) -> Attack:
-    return HardLabel(**c._free_or_masked(), steps=c.queries, seed=c.seed)
+    return HardLabel(**c.free_or_masked(), steps=c.queries, seed=c.seed)
 
 
 def _pgd(c: Context) -> Attack:

@@ -22,6 +22,7 @@ from blurnet.evaluation.model import FunctionModel, LoadedModel, of_module
 from blurnet.evaluation.plan import Named, Plan, carry_out, prepare
 from blurnet.evaluation.report.report import Report
 from blurnet.modes import attacking
+from blurnet.nets.vision import device_of
 from blurnet.quiet import quiet
 from blurnet.strict import check_arguments
 
@@ -97,7 +98,7 @@ def evaluate(
         other = None if source is None else _as_model(source, "", None, dataset)
         plan = _plan(_Grouped(dataset, groups), config, loaded, own, mask, other, held_out)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="blurnet-")))
-        place = _device(loaded.net)
+        place = device_of(loaded.net)
         prepared = prepare(plan, folder if out is None else out)
         where = "cpu" if device == "auto" and isinstance(loaded.net, FunctionModel) else device
         report = carry_out(prepared, command, device=where, progress=progress)
@@ -201,15 +202,11 @@ class _Grouped:
         return read_items(self.dataset, indices)
 
 
-def _device(net: nn.Module) -> torch.device:
-    return next((tensor.device for tensor in (*net.parameters(), *net.buffers())), torch.device("cpu"))
-
-
 def _outputs(net: nn.Module, dataset: Sized) -> int:
     """How many classes the model knows, from its answer to the first image."""
     images, _ = read_items(dataset, [0])
     with torch.no_grad():
-        logits = net(images.to(_device(net)))
+        logits = net(images.to(device_of(net)))
     check_logits(logits, n=1)
     return int(logits.shape[1])
 

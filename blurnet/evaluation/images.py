@@ -58,6 +58,11 @@ class Pool:
         """How many there are."""
         return -(-len(self) // self.shard)
 
+    @property
+    def group_count(self) -> int | None:
+        """How many groups the selected images come in; None where the dataset does not say."""
+        return None if self.groups is None else len(set(self.groups))
+
     def places(self, shard: int) -> range:
         """The positions, among the selected images, that a shard covers."""
         return range(shard * self.shard, min((shard + 1) * self.shard, len(self)))

@@ -8,19 +8,21 @@ import torch
 from torch import Tensor, nn
 
 from blurnet.attacks.base import Attack
+from blurnet.attacks.engine.asking import Model
 from blurnet.attacks.universal.rp2 import RP2Result
 from blurnet.evaluation.attacks import ATTACKS, Choice, Context, make_attack, threat_of
 from blurnet.evaluation.identity import identity
 from blurnet.evaluation.images import Pool
 from blurnet.evaluation.noise import Target
 from blurnet.evaluation.threats import Threat
+from blurnet.nets.vision import device_of
 
 
 @runtime_checkable
 class SharedNoise(Protocol):
     """An attack with one noise for all images, on several targets side by side, as RP2's ``against``."""
 
-    def against(self, model: nn.Module, images: Tensor, labels: Tensor, targets: Sequence[Target]) -> RP2Result:
+    def against(self, model: Model, images: Tensor, labels: Tensor, targets: Sequence[Target]) -> RP2Result:
         """Adversarial images (T, N, 3, H, W) and noise (T, 3, h, w) for T targets."""
 
 
@@ -198,22 +200,22 @@ def check_jobs(jobs: Sequence[Job], net: nn.Module) -> int:
     if len(set(repeated)) < len(jobs):
         raise ValueError(f"attacks need different names, got {[name for name, _ in repeated]}")
     classes = 0
-    for pool in {id(job.images): job.images for job in jobs}.values():
-        images, _ = pool.read([0])
-        classes = _outputs(net, images)
+    first = {}
+    for key, pool in {id(job.images): job.images for job in jobs}.items():
+        first[key], _ = pool.read([0])
+        classes = _outputs(net, first[key])
         if classes != len(pool.classes):
             raise ValueError(f"the model has {classes} outputs, {pool.name} {len(pool.classes)} classes")
     for job in jobs:
         if job.threat is not None and job.point is None:
-            images, _ = job.images.read([0])
-            job.threat.broken(images, images)
+            job.threat.broken(first[id(job.images)], first[id(job.images)])
     _check_targets([job for job in jobs if isinstance(job.attack, SharedNoise)])
     return classes
 
 
 def _outputs(net: nn.Module, images: Tensor) -> int:
     with torch.no_grad():
-        logits = net(images.to(next(net.parameters(), images).device))
+        logits = net(images.to(device_of(net)))
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(f"the model gives {shape} for {tuple(images.shape)}: expected logits (N, classes)")

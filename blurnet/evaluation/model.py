@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from blurnet.evaluation.identity import fingerprint
 from blurnet.evaluation.report.parts import AdaptivePart, DefensesPart
-from blurnet.files import read_safetensors
+from blurnet.files import fill, read_safetensors
 from blurnet.nets.image_size import image_size
 from blurnet.strict import check_arguments, parse_call
 from blurnet.transforms.base import defend, transforms_of
@@ -181,17 +181,9 @@ def _load_plain(net: nn.Module, weights: str) -> None:
     """Weights of the library's own net, or of ours with the normalisation inside; the keys say which."""
     tensors = read_safetensors(weights)
     inner = net if any(key.startswith("net.") for key in tensors) else net.get_submodule("net")
-    own = inner.state_dict()
     # A count of batches, which no answer depends on; converted weights often lack it.
-    tensors = {k: v for k, v in own.items() if k.endswith("num_batches_tracked")} | tensors
-    differences = [f"missing {key}" for key in own if key not in tensors]
-    differences += [f"unexpected {key}" for key in sorted(set(tensors) - set(own))]
-    shapes = [key for key in own if key in tensors and own[key].shape != tensors[key].shape]
-    differences += [f"{key}: the file has {[*tensors[key].shape]}, the net {[*own[key].shape]}" for key in shapes]
-    if differences:
-        shown = "; ".join(differences[:12]) + (f"; and {len(differences) - 12} more" * (len(differences) > 12))
-        raise ValueError(f"--weights: {weights} does not fit the net: {shown}")
-    inner.load_state_dict(tensors)
+    counts = {k: v for k, v in inner.state_dict().items() if k.endswith("num_batches_tracked")}
+    fill(inner, counts | tensors, f"--weights: {weights} does not fit the net")
 
 
 def _from_file(path: Path, function: str) -> LoadedModel:

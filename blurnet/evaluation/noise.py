@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from blurnet.attacks.engine.asking import Model
 from blurnet.attacks.universal.rp2 import RP2Result
 from blurnet.checks import check_mask
 from blurnet.evaluation.identity import tensor_bytes
@@ -45,7 +46,7 @@ class ReplayNoise:
         content = hashlib.sha256(tensor_bytes(self.noise)).hexdigest()[:16]
         return f"ReplayNoise(origin={self.origin!r}, sha256={content!r}, targets={self.targets})"
 
-    def against(self, model: nn.Module, images: Tensor, labels: Tensor, targets: Sequence[Target]) -> RP2Result:
+    def against(self, model: Model, images: Tensor, labels: Tensor, targets: Sequence[Target]) -> RP2Result:
         """The noise on every victim (T, N, 3, H, W); the model is not used."""
         check_mask(self.mask, images[:1])
         noise = self.noise.to(images)[[self.targets.index(target) for target in targets]]

@@ -1,6 +1,5 @@
 """From what a user named to what is done: every check before any work, then the run, then the report."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from blurnet.evaluation.report.report import Report
 from blurnet.evaluation.run import Evaluation
 from blurnet.evaluation.sanity.examine import examinations, examine
 from blurnet.evaluation.threats import InBall, InMask, Threat
-from blurnet.files import write_atomic
+from blurnet.files import read_json, write_json
 from blurnet.strict import plain
 from blurnet.transforms.base import adaptive, identity_bpda, transforms_of
 
@@ -265,7 +264,7 @@ def _claim(out: Path, configuration: dict[str, Any]) -> None:
     """Note what this folder is for; refuse one that was begun with something else."""
     path = out / "work" / "configuration.json"
     if path.is_file():
-        found = {"defenses": []} | json.loads(path.read_text())  # folders of earlier versions had none to note
+        found = {"defenses": []} | read_json(path)  # folders of earlier versions had none to note
         differing = [key for key in configuration if found.get(key) != configuration[key]]
         if differing:
             # All work is of this very model behind these defenses: that it differs too says nothing new.
@@ -275,4 +274,4 @@ def _claim(out: Path, configuration: dict[str, Any]) -> None:
             raise ValueError(f"{out} holds an evaluation with other {listed}; give a new --out, or delete it")
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(configuration, indent=2) + "\n")
+    write_json(path, configuration)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from blurnet.attacks.base import STANDING, WRONG, Attack, Record
+from blurnet.attacks.engine.asking import Counted
 from blurnet.attacks.engine.losses import margin
 from blurnet.checks import check_logits
 from blurnet.data.loader import UnpaddedDistributedSampler
@@ -149,9 +150,10 @@ class Evaluation(pl.LightningModule):
         reset_transforms(self.net, source)
         clean = self._answer(x)
         reset_transforms(self.net, source)
-        with _Passes(source) as passes, attacking(source):  # outside inference mode, which Trainer.test switches on
-            found = attack.against(source, x.clone(), y.clone(), [job.target for job in jobs])
-        calls = torch.full_like(y, -(-passes.images // (len(x) * len(jobs))))
+        counted = Counted(source)
+        with attacking(source):  # outside inference mode, which Trainer.test switches on
+            found = attack.against(counted, x.clone(), y.clone(), [job.target for job in jobs])
+        calls = torch.full_like(y, -(-counted.seen // (len(x) * len(jobs))))
         records = []
         for job, adversarial, noise in zip(jobs, found.adversarial, found.noise, strict=True):
             _check(x, adversarial, job.threat, list(range(len(x))))
@@ -172,9 +174,8 @@ class Evaluation(pl.LightningModule):
         reset_transforms(self.attacked, *held)
         clean = self._answer(x)
         correct = clean.argmax(1) == y
-        everything = job.universal
         record = Record(x.clone(), torch.full_like(y, WRONG), torch.zeros_like(y), y.new_full((len(y), 4), -1))
-        chosen = torch.ones_like(correct) if everything else correct
+        chosen = torch.ones_like(correct) if job.universal else correct
         if job.attack is not None and bool(chosen.any()):
             found = self._attack(job.attack, x[chosen], y[chosen], clean[chosen])
             _check(x[chosen], found.adversarial, job.threat, chosen.nonzero().squeeze(1).tolist())
@@ -218,23 +219,6 @@ class _Parts(Dataset[Batch]):
         places = range(len(pool)) if job.universal else pool.places(part.shard)
         images, labels = pool.read(places)
         return number, images, labels
-
-
-class _Passes:
-    """Counts the images that a model is shown inside the context."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model, self.images = model, 0
-
-    def __enter__(self) -> "_Passes":
-        self.handle = self.model.register_forward_pre_hook(self._see)
-        return self
-
-    def _see(self, module: nn.Module, inputs: Any) -> None:
-        self.images += len(inputs[0])
-
-    def __exit__(self, *_: object) -> None:
-        self.handle.remove()
 
 
 def _records(record: Record, clean: Tensor, logits: Tensor, x: Tensor, y: Tensor) -> Records:

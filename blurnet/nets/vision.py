@@ -3,6 +3,7 @@
 from difflib import get_close_matches
 from typing import Any
 
+import torch
 import torchvision
 from torch import Tensor, nn
 
@@ -93,6 +94,11 @@ def _outputs(argument: str, classes: int | None) -> dict[str, Any]:
 def _not_both(classes: int | None, weights: str | None) -> None:
     if classes is not None and weights is not None:
         raise ValueError("give classes or weights, not both: pretrained weights fix the number of outputs")
+
+
+def device_of(net: nn.Module) -> torch.device:
+    """Where a net's first parameter or buffer lies; the CPU where it has none."""
+    return next((tensor.device for tensor in (*net.parameters(), *net.buffers())), torch.device("cpu"))
 
 
 def count_parameters(net: nn.Module) -> int:

@@ -14,6 +14,7 @@ from torch import nn
 from blurnet.data.module import DATA, SignData
 from blurnet.modes import resting
 from blurnet.nets.image_size import image_size
+from blurnet.nets.vision import device_of
 from blurnet.rates import Rate
 from blurnet.training.classifier import Classifier
 from blurnet.zoo.card import Card
@@ -68,10 +69,9 @@ def check_image_size(net: nn.Module, size: int) -> None:
         ValueError: it does not; the message names the size that the net states.
     """
     plain = getattr(net, "net", net)  # behind its input defenses, which may draw random numbers
-    device = next((p.device for p in plain.parameters()), torch.device("cpu"))
     try:
         with resting(plain):
-            plain.forward(torch.zeros(1, 3, size, size, device=device))
+            plain.forward(torch.zeros(1, 3, size, size, device=device_of(plain)))
     except (RuntimeError, ValueError, AssertionError) as error:
         own = image_size(net)
         hint = "" if own is None else f"; it is made for {own[0]}x{own[1]}"

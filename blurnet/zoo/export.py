@@ -29,6 +29,7 @@ from blurnet.checks import check_writable
 from blurnet.files import write_atomic
 from blurnet.modes import resting
 from blurnet.nets.image_size import image_size
+from blurnet.nets.vision import device_of
 from blurnet.transforms.base import Transform
 from blurnet.transforms.jpeg.jpeg import JPEG
 from blurnet.transforms.total_variation import TotalVariationMin
@@ -114,7 +115,7 @@ def export_onnx(
     if file.suffix != ".onnx":
         raise ValueError(f"ONNX file: expected the suffix .onnx, got {file.name!r}")
     _check(net, batch)
-    if (device := _device(net)).type != "cpu":
+    if (device := device_of(net)).type != "cpu":
         raise ValueError(f"export_onnx: expected a net on the CPU, which ONNX Runtime is compared with, got {device}")
     height, width = _size(net, size)
     onnx, runtime = _onnx_libraries()
@@ -151,13 +152,9 @@ def _size(net: nn.Module, size: int | tuple[int, int] | None) -> tuple[int, int]
     raise ValueError(f"{type(net).__name__} does not say the size of its images: give size=(height, width) in pixels")
 
 
-def _device(net: nn.Module) -> torch.device:
-    return next((tensor.device for tensor in (*net.parameters(), *net.buffers())), torch.device("cpu"))
-
-
 def _exported(net: nn.Module, batch: int | None, height: int, width: int) -> ExportedProgram:
     # An example of one image would fix the number: torch takes 1 for a constant.
-    images = torch.full((batch or 2, 3, height, width), 0.5, device=_device(net))
+    images = torch.full((batch or 2, 3, height, width), 0.5, device=device_of(net))
     shapes = None if batch else ({0: Dim("batch")},)
     return torch.export.export(net, (images,), dynamic_shapes=shapes, strict=False)
 
@@ -223,7 +220,7 @@ def _test_images(net: nn.Module, batch: int | None, height: int, width: int) -> 
     smooth[corner] = images[2:5][corner]
     images[2:5] = smooth
     images[5] = 0.29  # not half-way between two steps of a bit depth, where rounding errors decide
-    images = images.to(_device(net))
+    images = images.to(device_of(net))
     if batch is None:
         return [images[2:3], torch.cat((images[:2], images[3:]))]
     places = torch.arange(-(-len(images) // batch) * batch) % len(images)  # begins again to fill the last batch

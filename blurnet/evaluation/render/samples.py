@@ -1,6 +1,5 @@
 """samples.jsonl: a header, then one line for each attack and image."""
 
-import json
 from collections.abc import Iterator
 
 from blurnet.evaluation.render.summary import universal
@@ -11,10 +10,10 @@ from blurnet.strict import JSON, plain
 DIGITS = 6  #: of numbers in rows
 
 
-def samples(report: Content) -> str:
-    """The text of samples.jsonl. ValueError for NaN and infinities."""
-    rows = [header(report), *map(_row, report.records)]
-    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+def samples(report: Content) -> Iterator[dict[str, JSON]]:
+    """The lines of samples.jsonl, one after the other."""
+    yield header(report)
+    yield from map(_row, report.records)
 
 
 def header(report: Content) -> dict[str, JSON]:

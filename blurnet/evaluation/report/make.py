@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
-import torch
 from torch import Tensor
 
 from blurnet.evaluation.config import EvaluationConfig
@@ -122,8 +121,7 @@ def _by_attack(results: Sequence[Result]) -> list[list[Result]]:
 
 
 def _data(job: Job) -> DataPart:
-    groups = job.images.groups
-    return DataPart(job.images.name, len(job.images), None if groups is None else len(set(groups)))
+    return DataPart(job.images.name, len(job.images), job.images.group_count)
 
 
 def _victims(job: Job, mask: str) -> VictimsPart:
@@ -133,9 +131,8 @@ def _victims(job: Job, mask: str) -> VictimsPart:
 def _images_part(results: Sequence[Result]) -> ImagesPart:
     main, pool = main_results(results), results[0].job.images
     wrong, size = wrong_before(main), pool.size()
-    groups = None if pool.groups is None else len(set(pool.groups))
     return ImagesPart(
-        on=ImagesOn(pool.name, len(pool), len(pool.dataset), size, groups),
+        on=ImagesOn(pool.name, len(pool), len(pool.dataset), size, pool.group_count),
         clean=rate(~wrong, main),
         wrong_before=int(wrong.sum()),
         robust=rate(robust(main), main),
@@ -269,11 +266,10 @@ def _pictures(
     """What the pictures of a shared noise are drawn from, at its worst target."""
     worst = next(result for result in results if result.job.target == attack.worst.target)
     clean, _ = worst.job.images.read(range(len(worst.job.images)))
-    records: torch.Tensor = worst.records.kept
     return VictimPictures(
         net=evaluation.net.cpu(),
         clean=clean,
-        adversarial=records,
+        adversarial=worst.records.kept,
         before=before.records.clean_prediction,
         before_confidence=before.records.clean_confidence,
         after=worst.records.prediction,

@@ -10,7 +10,7 @@ from blurnet.evaluation.render.samples import samples
 from blurnet.evaluation.render.summary import summary
 from blurnet.evaluation.report.content import Content
 from blurnet.evaluation.report.earlier import present
-from blurnet.files import write_atomic
+from blurnet.files import write_atomic, write_json_lines
 from blurnet.strict import from_dict, parse_json
 
 
@@ -42,7 +42,7 @@ class Report(Content):
         for name, data in plots.items():
             write_atomic(place / f"{name}.png", data)
         if self.records or self.record_attacks:
-            write_atomic(place / "samples.jsonl", samples(self))
+            write_json_lines(place / "samples.jsonl", samples(self))
         write_atomic(place / "report.html", report_html(self, plots))
         write_atomic(place / "summary.md", summary(self))
         write_atomic(place / "report.json", self.to_json())

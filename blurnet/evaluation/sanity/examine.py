@@ -1,6 +1,5 @@
 """The sanity checks of an evaluation: each threat once, on the images that were attacked, kept for the next run."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,9 @@ from blurnet.evaluation.jobs import Job
 from blurnet.evaluation.sanity.check import check
 from blurnet.evaluation.sanity.flags import Flag
 from blurnet.evaluation.threats import InBall, InMask, SquarePatch, Threat
-from blurnet.files import write_atomic
+from blurnet.files import read_json, write_json
 from blurnet.masks import Place
-from blurnet.strict import from_dict, parse_json, plain
+from blurnet.strict import from_dict, plain
 from blurnet.transforms.base import reset_transforms
 
 #: The checks take the first 32 images that are answered correctly, out of the first so many.
@@ -96,9 +95,8 @@ def examine(listed: Sequence[Examination], folder: Path, device: torch.device) -
         path = folder / "work" / f"sanity-{examination.key()[:12]}.json"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            made = plain(examination.examined(device))
-            write_atomic(path, json.dumps(made, indent=2, allow_nan=False) + "\n")
-        rows.append(from_dict(Examined, parse_json(path.read_text(), str(path)), str(path)))
+            write_json(path, plain(examination.examined(device)))
+        rows.append(from_dict(Examined, read_json(path), str(path)))
     return rows
 
 
