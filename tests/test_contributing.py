@@ -237,7 +237,7 @@ def test_an_option_of_an_evaluation(copy: Copy) -> None:
     assert promised("An option of an evaluation") == 2  # the field, and what reads it
     code = """
 import blurnet
-from blurnet.cli.evaluate import config_of, parser
+from blurnet.cli.options import config_of, parser
 command = ["--model", "net", "--out", "folder", "--toy", "5"]
 print(config_of(parser().parse_args(command)).to_dict()["toy"], "How often to play." in parser().format_help())
 try:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import blurnet
-from blurnet.cli.evaluate import config_of
-from blurnet.cli.evaluate import parser as evaluate_parser
+from blurnet.cli.options import config_of
+from blurnet.cli.options import parser as evaluate_parser
 from blurnet.evaluation.attacks import parse_attacks
 from blurnet.zoo.parse import parse_defenses
 from reproduce._common.table2 import RESULTS

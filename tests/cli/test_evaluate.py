@@ -7,14 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Literal
 
 import pytest
 import safetensors.torch
 import torch
 from PIL import Image
 
-from blurnet.cli.evaluate import CommandLine, config_of, evaluate_main, parser
+from blurnet.cli.evaluate import evaluate_main
 from blurnet.cli.shared import public_command
 from blurnet.data.labels import label_names
 from blurnet.data.module import SyntheticData
@@ -270,12 +269,6 @@ def test_another_configuration_in_the_same_folder_is_refused(model, tmp_path, ca
     assert (tmp_path / "run" / "report.json").read_bytes() == before
 
 
-def test_every_option_is_explained():
-    text = parser().format_help()
-    for name in ("--model", "--steps", "--lam", "--restarts", "--seed", "--trainer.devices", "Exit status"):
-        assert name in text
-
-
 def test_reports_name_no_private_path():
     given = ["--model", "/home/me/models/tv", "--victims", "rp2:/data/rp2", "--out=/tmp/x", "--data", "csv:here/a"]
     want = "python evaluate.py --model tv --victims rp2:rp2 --out=x --data csv:here/a"
@@ -341,30 +334,6 @@ def test_killed_and_run_again_gives_the_same_report(tmp_path, work, settings):
     assert all((killed / name).read_bytes() == (whole / name).read_bytes() for name in names)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Toy(CommandLine):
-    """One more setting.
-
-    Args:
-        shout: How loud the toy is.
-    """
-
-    shout: Literal["soft", "loud"] = "soft"
-
-
-def test_an_option_is_said_once(tmp_path):
-    """A field of the configuration is an option of the command line, in the help, a Python argument, in the report."""
-    made = parser(Toy)
-    text = made.format_help()
-    assert "--shout {soft,loud}" in text
-    assert "How loud the toy is." in text
-    config = config_of(made.parse_args(["--model", "a", "--out", "b", "--shout", "loud"]), Toy)
-    assert config == Toy(model="a", out="b", shout="loud", rp2=config.rp2)
-    assert config.to_dict()["shout"] == "loud"  # what the report's settings are
-    with pytest.raises(ValueError, match="--shout: expected one of"):
-        Toy(model="a", out="b", shout="still")
-
-
 def test_the_data_comes_at_the_models_size(model, tmp_path, no_pictures):
     """A folder's images are 224 pixels by default; a net for 32 is shown 32."""
     names = label_names(18)
@@ -380,10 +349,3 @@ def test_the_data_comes_at_the_models_size(model, tmp_path, no_pictures):
     assert evaluate_main(command) == 0
     report = read_report(tmp_path / "run")
     assert (report.per_image.on.size, report.model.image_size, report.clean.n) == ((32, 32), (32, 32), 18)
-
-
-def test_a_report_does_not_say_where_it_lies():
-    one, other = (
-        config_of(parser().parse_args(["--model", "lisa_cnn", "--out", out])).to_dict() for out in ("here", "/there")
-    )
-    assert one == other

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from blurnet.cli.evaluate import parser
+from blurnet.cli.options import parser
 from blurnet.zoo.models import list_models, load_model, models_root
 from reproduce import blurnet_baselines as baselines
 
