@@ -12,10 +12,11 @@ import blurnet
 from blurnet.cli.options import config_of
 from blurnet.cli.options import parser as evaluate_parser
 from blurnet.evaluation.attacks import parse_attacks
+from blurnet.rates import Rate
 from blurnet.zoo.parse import parse_defenses
 from reproduce._common.table2 import RESULTS
 from reproduce.blurnet_baselines import print_table, table
-from reproduce.blurnet_table2 import lineage_rows, print_lineages
+from reproduce.blurnet_table2 import lineage_rows, print_lineages, print_shipped
 
 REPO = Path(__file__).parents[1]
 TEXTS = [
@@ -95,4 +96,20 @@ def test_the_lineages_in_the_docs_are_those_measured(capsys: pytest.CaptureFixtu
 
 def test_the_baselines_in_the_docs_are_those_of_the_cards(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(table(argparse.Namespace(attack=False, rows=None)))
+    assert capsys.readouterr().out.strip() in (REPO / "docs" / "reproduction.md").read_text()
+
+
+def test_how_much_wider_tracks_make_the_cards_is_as_the_docs_say() -> None:
+    ratios = []
+    for name in blurnet.list_models():
+        clean = blurnet.load_model(name).card.clean
+        alone = Rate.of(clean.count, clean.n)
+        if clean.groups is not None:
+            ratios.append((clean.high - clean.low) / (alone.high - alone.low))
+    said = f"the cards' clean accuracies {min(ratios):.1f} to {max(ratios):.1f} times as wide"
+    assert " ".join((REPO / "docs" / "reproduction.md").read_text().split()).count(said) == 2
+
+
+def test_table_2_in_the_docs_is_what_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    print_shipped(json.loads((RESULTS.parent / "blurnet_table2.json").read_text())["rows"])
     assert capsys.readouterr().out.strip() in (REPO / "docs" / "reproduction.md").read_text()
