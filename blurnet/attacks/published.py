@@ -26,6 +26,7 @@ class Published(NamedTuple):
     steps: int | None = None  #: by default; None: it has no such setting
     bounded: bool = False  #: keeps to a radius; else it looks for the nearest image that fools
     targets: Literal["any", "none", "always"] = "any"  #: whether it can, cannot or must aim at a class
+    blind: bool = False  #: asks for no gradient
     source: Literal["foolbox", "art", "blurnet"] = "foolbox"
 
 
@@ -70,7 +71,8 @@ PUBLISHED: dict[str, Published] = {
         "Newton steps on the label's probability", lambda n: NewtonFool(n), 100, targets="none", source="blurnet"
     ),  # Jang et al. 2017
     "salt-and-pepper": Published(
-        "black and white pixels, as few as do", lambda n: _foolbox("SaltAndPepperNoiseAttack", steps=n), 1000
+        "black and white pixels, as few as do", lambda n: _foolbox("SaltAndPepperNoiseAttack", steps=n), 1000,
+        blind=True,
     ),
     # Papernot et al. 2016
     "jsma": Published("two saliency-map values at a time, L0", _jsma, targets="always", source="art"),

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from blurnet.attacks.base import Attack
 from blurnet.attacks.engine.asking import Model
 from blurnet.attacks.universal.rp2 import RP2Result
-from blurnet.evaluation.attacks import ATTACKS, Choice, Context, make_attack, threat_of
+from blurnet.evaluation.attacks import ATTACKS, Choice, make_attack, threat_of
+from blurnet.evaluation.context import Context
 from blurnet.evaluation.identity import identity
 from blurnet.evaluation.images import Pool
 from blurnet.evaluation.noise import Target

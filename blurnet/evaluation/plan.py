@@ -14,8 +14,9 @@ from blurnet.attacks.base import Attack
 from blurnet.attacks.universal.rp2 import RP2
 from blurnet.balls import Ball
 from blurnet.checks import check_writable
-from blurnet.evaluation.attacks import UNIVERSAL, Choice, Context, blind_attacks, parse_attacks
+from blurnet.evaluation.attacks import UNIVERSAL, Choice, blind_attacks, parse_attacks
 from blurnet.evaluation.config import EvaluationConfig, parse_eot, parse_targets
+from blurnet.evaluation.context import Context
 from blurnet.evaluation.images import Pool
 from blurnet.evaluation.jobs import Job, SharedNoise, check_jobs, image_jobs, universal_jobs
 from blurnet.evaluation.model import LoadedModel, check_gradients

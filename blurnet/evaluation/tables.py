@@ -18,6 +18,7 @@ from blurnet.evaluation.report.parts import (
     UniversalAttack,
     WorstTarget,
 )
+from blurnet.evaluation.threats import Nearest
 from blurnet.rates import Rate
 
 #: Cells of the location map at most, along each side.
@@ -39,6 +40,12 @@ def rate(flags: Tensor, results: Sequence[Result]) -> Rate:
 def main_results(results: Sequence[Result]) -> list[Result]:
     """Those that count for the worst case: all but the points of curves."""
     return [result for result in results if result.job.point is None]
+
+
+def bound_results(results: Sequence[Result]) -> list[Result]:
+    """The main results of attacks that are bound to a patch, a mask or a ball; all of them where none is."""
+    main = main_results(results)
+    return [result for result in main if not isinstance(result.job.threat, Nearest)] or main
 
 
 def robust(results: Sequence[Result]) -> Tensor:

@@ -3,11 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from blurnet.balls import Ball
 from blurnet.checks import check_mask
 from blurnet.masks import mask_boxes, patch_side
+
+#: The text of :class:`Nearest`, by which reports know it again.
+NEAREST = "the whole image at any distance, as little as fools"
 
 
 class Threat(Protocol):
@@ -102,6 +106,29 @@ class InBall:
     def broken(self, clean: Tensor, adversarial: Tensor) -> Tensor:
         """Images outside the ball, (N,) bool."""
         return ~self.ball.contains(adversarial, clean)
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Every pixel, by any distance: for attacks that look for the nearest image that fools.
+
+    Such an attack fools nearly always; what it tells is how far it had to go. So it counts for no worst case beside
+    attacks that are bound.
+    """
+
+    @property
+    def text(self) -> str:
+        """One line for the report."""
+        return NEAREST
+
+    @property
+    def local(self) -> bool:
+        """The whole image may change."""
+        return False
+
+    def broken(self, clean: Tensor, adversarial: Tensor) -> Tensor:
+        """None, (N,) bool."""
+        return clean.new_zeros(len(clean), dtype=torch.bool)
 
 
 def changed_box(clean: Tensor, adversarial: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from blurnet.balls import Ball
-from blurnet.evaluation.threats import InBall, InMask, SquarePatch, changed_box
+from blurnet.evaluation.threats import InBall, InMask, Nearest, SquarePatch, changed_box
 
 CLEAN = torch.full((5, 3, 8, 8), 0.5)
 
@@ -47,7 +47,13 @@ def test_a_ball_holds_the_distance():
     assert InBall(Ball("l2", 0.3)).broken(CLEAN[:3], images).tolist() == [False, False, True]  # 0.25 and 0.354
 
 
+def test_the_nearest_may_go_anywhere():
+    assert Nearest().broken(CLEAN, 1 - CLEAN).tolist() == [False] * 5
+    assert not Nearest().local
+
+
 def test_the_lines_of_the_report():
+    assert Nearest().text == "the whole image at any distance, as little as fools"
     assert SquarePatch(0.05).text == "one square patch of 5 % of the image, anywhere"
     assert InMask("box", torch.eye(8)[None, None]).text == "inside the mask box (12.5 % of the image)"
     assert InBall(Ball("linf", 8 / 255)).text == "the whole image, linf at most 8/255"

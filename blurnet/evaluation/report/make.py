@@ -30,6 +30,7 @@ from blurnet.evaluation.run import Evaluation
 from blurnet.evaluation.sanity.examine import Examined
 from blurnet.evaluation.tables import (
     Result,
+    bound_results,
     by_threat,
     curves,
     location_map,
@@ -135,7 +136,7 @@ def _images_part(results: Sequence[Result]) -> ImagesPart:
         on=ImagesOn(pool.name, len(pool), len(pool.dataset), size, pool.group_count),
         clean=rate(~wrong, main),
         wrong_before=int(wrong.sum()),
-        robust=rate(robust(main), main),
+        robust=rate(robust(bound_results(results)), main),
         by_threat=[
             ThreatRate(text, [result.job.name for result in group], rate(robust(group), group))
             for text, group in by_threat(results)

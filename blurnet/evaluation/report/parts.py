@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from blurnet.evaluation.threats import NEAREST
 from blurnet.rates import Rate
 from blurnet.strict import JSON
 from blurnet.zoo.spec import DefenseSpec
@@ -154,7 +155,7 @@ class ImagesPart:
 
     Args:
         clean: images answered correctly before any attack. wrong_before: the others, a count.
-        robust: images answered correctly before and after every attack: the worst case of each.
+        robust: images answered correctly before and after every attack in ``bound``: the worst case of each.
         places: share of the patches that broke an image over each cell of the image, rows from the top.
         shard: images attacked side by side.
     """
@@ -168,6 +169,16 @@ class ImagesPart:
     curves: list[Curve]
     places: list[list[float]] | None
     shard: int
+
+    @property
+    def bound(self) -> list[ImageAttack]:
+        """The attacks of the worst case: those bound to a patch, a mask or a ball; all of them where none is."""
+        return [attack for attack in self.attacks if attack.threat != NEAREST] or self.attacks
+
+    @property
+    def beside(self) -> list[ImageAttack]:
+        """The attacks that went any distance and count for no worst case."""
+        return [attack for attack in self.attacks if attack not in self.bound]
 
 
 @dataclass(frozen=True)
