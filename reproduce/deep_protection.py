@@ -244,8 +244,7 @@ def curves_figure(rows: list[dict[str, Any]]) -> Figure:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = setup_parser(__doc__, limit=LIMIT, batch=7, out="runs/deep_protection")
-    parser.set_defaults(image_size=128)
+    parser = setup_parser(__doc__, limit=LIMIT, batch=7, image_size=128, out="runs/deep_protection")
     prior_arguments(parser)
     attack_arguments(parser)
     parser.add_argument("--every", type=int, default=50, help="iterations between looks (default: 50)")

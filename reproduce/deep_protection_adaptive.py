@@ -197,8 +197,7 @@ def verdict(rows: list[dict[str, Any]]) -> list[str]:
 
 def parse() -> argparse.Namespace:
     """The command line."""
-    parser = setup_parser(__doc__, limit=LIMIT, batch=4, out="runs/deep_protection_adaptive")
-    parser.set_defaults(image_size=128)
+    parser = setup_parser(__doc__, limit=LIMIT, batch=4, image_size=128, out="runs/deep_protection_adaptive")
     prior_arguments(parser, ITERATIONS)
     parser.add_argument("--radius", type=float, default=8.0, help="linf, in 1/255 (default: 8)")
     parser.add_argument("--steps", type=int, default=10, help="of attacks through the prior (default: 10)")

@@ -49,34 +49,64 @@ def _jsma(_: int) -> Callable[..., Any]:
     return SaliencyMapMethod
 
 
-#: The published attacks by name, each by its row.
+#: The published attacks by name.
 PUBLISHED: dict[str, Published] = {
     "fgsm": Published(
-        "one sign step", lambda _: _foolbox("LinfFastGradientAttack"), bounded=True, targets="none"
-    ),  # Goodfellow et al. 2015
-    "bim": Published("small sign steps", _climbs("LinfBasicIterativeAttack", 2), 10, True),  # Kurakin et al. 2017
+        "one sign step (Goodfellow et al. 2015)",
+        lambda _: _foolbox("LinfFastGradientAttack"),
+        bounded=True,
+        targets="none",
+    ),
+    "bim": Published(
+        "small sign steps (Kurakin et al. 2017)",
+        _climbs("LinfBasicIterativeAttack", 2),
+        steps=10,
+        bounded=True,
+    ),
     "pgd-foolbox": Published(
-        "small sign steps from a random start", _climbs("LinfPGD", 4 / 3), 40, True
-    ),  # Madry et al. 2018
-    # Dong et al. 2018; foolbox sums signs of gradients where the paper sums gradients over their mean size.
+        "small sign steps from a random start (Madry et al. 2018)",
+        _climbs("LinfPGD", 4 / 3),
+        steps=40,
+        bounded=True,
+    ),
+    # foolbox sums the gradients' signs where the paper sums gradients over their mean size, as PGD(momentum=1) does.
     "momentum": Published(
-        "MI-FGSM: sign steps with momentum", _climbs("LinfMomentumIterativeFastGradientMethod", 2), 10, True
+        "MI-FGSM, sign steps with momentum (Dong et al. 2018)",
+        _climbs("LinfMomentumIterativeFastGradientMethod", 2),
+        steps=10,
+        bounded=True,
     ),
     "deepfool": Published(
-        "nearest wrong class of the linearised net, L2", lambda n: _foolbox("L2DeepFoolAttack", steps=n), 50,
+        "nearest wrong class of the linearised net, L2 (Moosavi-Dezfooli et al. 2016)",
+        lambda steps: _foolbox("L2DeepFoolAttack", steps=steps),
+        steps=50,
         targets="none",
-    ),  # Moosavi-Dezfooli et al. 2016
-    "carlini-wagner": Published("least L2 distance by Adam, nine constants", _carlini_wagner, 100),  # C. and W. 2017
+    ),
+    "carlini-wagner": Published(
+        "least L2 distance by Adam, nine constants (Carlini and Wagner 2017)",
+        _carlini_wagner,
+        steps=100,
+    ),
     "newtonfool": Published(
-        "Newton steps on the label's probability", lambda n: NewtonFool(n), 100, targets="none", source="blurnet"
-    ),  # Jang et al. 2017
+        "Newton steps on the label's probability (Jang et al. 2017)",
+        lambda steps: NewtonFool(steps),
+        steps=100,
+        targets="none",
+        source="blurnet",
+    ),
     "salt-and-pepper": Published(
-        "black and white pixels, as few as do", lambda n: _foolbox("SaltAndPepperNoiseAttack", steps=n), 1000,
+        "black and white pixels, as few as do",
+        lambda steps: _foolbox("SaltAndPepperNoiseAttack", steps=steps),
+        steps=1000,
         blind=True,
     ),
-    # Papernot et al. 2016
-    "jsma": Published("two saliency-map values at a time, L0", _jsma, targets="always", source="art"),
-}  # fmt: skip
+    "jsma": Published(
+        "two values of the saliency map at a time, L0 (Papernot et al. 2016)",
+        _jsma,
+        targets="always",
+        source="art",
+    ),
+}
 
 
 def published_attack(

@@ -1,4 +1,4 @@
-"""Photos with a net, for the scripts of LGS's paper.
+"""Photos with a net, for the scripts of LGS's paper and of Deep Protection.
 
 The photos are the 500 of the NIPS 2017 development set with a MobileNetV2 (a folder ``imagenet-nips2017`` with
 ``images/``, ``labels.csv`` and ``mobilenetv2_100_same.safetensors``), or any folder with one subfolder a class, such as
@@ -60,14 +60,15 @@ class Setup:
 
 
 def setup_parser(
-    doc: str | None, *, limit: int, batch: int = 16, out: str = "", json: bool = True
+    doc: str | None, *, limit: int, batch: int = 16, image_size: int = 299, out: str = "", json: bool = True
 ) -> argparse.ArgumentParser:
-    """A parser with the arguments that all scripts of this paper take.
+    """A parser with the arguments that all scripts on photos take.
 
     Args:
         doc: what ``--help`` says.
         limit: photos by default.
         batch: images side by side by default.
+        image_size: side of the photos by default.
         out: default folder of ``--out``; "" leaves the argument out.
         json: whether there is a ``--json``.
     """
@@ -79,7 +80,9 @@ def setup_parser(
         "--model", help=f'a net such as "torchvision/resnet50"; by default the one that comes with {PHOTOS}'
     )
     parser.add_argument("--weights", help='of --model: a name such as "DEFAULT", or a .safetensors file')
-    parser.add_argument("--image-size", type=int, default=299, help="side of the photos in pixels (default: 299)")
+    parser.add_argument(
+        "--image-size", type=int, default=image_size, help=f"side of the photos in pixels (default: {image_size})"
+    )
     parser.add_argument("--limit", type=int, default=limit, help=f"so many photos at most (default: {limit})")
     parser.add_argument("--batch", type=int, default=batch, help=f"photos side by side (default: {batch})")
     parser.add_argument("--seed", type=int, default=0, help="of places, targets and starts (default: 0)")
