@@ -63,9 +63,11 @@ def render_map(size: int | tuple[int, int], seed: int, words: int | None = None)
     Raises:
         TypeError: size, seed or words is not an int. ValueError: out of range.
     """
-    height, width = (size, size) if isinstance(size, int) else size
+    height, width = size if isinstance(size, tuple) and len(size) == 2 else (size, size)
+    _check(
+        height=(height, _SMALLEST), width=(width, _SMALLEST), seed=(seed, 0), words=(0 if words is None else words, 0)
+    )
     words = max(1, round(height * width / _ROOM)) if words is None else words
-    _check(height=(height, _SMALLEST), width=(width, _SMALLEST), seed=(seed, 0), words=(words, 0))
     rng = np.random.default_rng(seed)
     style = STYLES[int(rng.integers(len(STYLES)))]
     fine = (height * FINE, width * FINE)
@@ -79,7 +81,7 @@ def render_map(size: int | tuple[int, int], seed: int, words: int | None = None)
     return Map(image, torch.from_numpy(text)[None], tuple(found))
 
 
-def _check(**values: tuple[int, int]) -> None:
+def _check(**values: tuple[object, int]) -> None:
     for name, (value, least) in values.items():
         if not isinstance(value, int) or isinstance(value, bool):
             raise TypeError(f"render_map {name}: expected an int, got {value!r}")
