@@ -1,5 +1,6 @@
 """Text of maps: what a deep image prior has not drawn yet when terrain and roads are there."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -9,11 +10,20 @@ import torch
 from torch import Tensor
 
 from blurnet.bounds import Count, Fraction, Steps, at_least
-from blurnet.checks import check_form, check_images
+from blurnet.checks import check_form, check_images, one_of
 from blurnet.settings import Settings, takes
-from blurnet.transforms.deep_image_prior.fit import prior_outputs
+from blurnet.transforms.deep_image_prior.deep_image_prior import prior_outputs
+from blurnet.transforms.deep_image_prior.settings import DeepImagePriorSettings
+
+#: Which side of what is drawn counts as text.
+Ink = Literal["dark", "light", "any"]
 
 Flags = npt.NDArray[np.bool_]
+Gray = npt.NDArray[np.float32]
+Thresholds = npt.NDArray[np.float64]
+
+#: The prior's settings for text. It is best seen early, when an average of 0.99 still holds the first outputs' noise.
+EARLY = DeepImagePriorSettings(average=0.9)
 
 _BINS = 256  # of Otsu's histogram
 
@@ -76,16 +86,17 @@ def text_mask(residual: Tensor, settings: TextMaskSettings) -> Tensor:
     return torch.from_numpy(kept)[:, None].to(residual.device)
 
 
-def _thresholds(gray: npt.NDArray[np.float32], settings: TextMaskSettings) -> npt.NDArray[np.float64]:
+def _thresholds(gray: Gray, settings: TextMaskSettings) -> Thresholds:
     """One threshold for each image of (N, H, W)."""
     if settings.threshold == "absolute":
         return np.full(len(gray), settings.level)
     if settings.threshold == "quantile":
-        return np.quantile(gray.reshape(len(gray), -1), settings.level, axis=1)
+        found: Thresholds = np.quantile(gray.reshape(len(gray), -1), settings.level, axis=1)
+        return found
     return _otsu(gray)
 
 
-def _otsu(gray: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def _otsu(gray: Gray) -> Thresholds:
     """Otsu's thresholds (N,): the variance between the pixels up to it and those above is largest (Otsu 1979)."""
     flat = gray.reshape(len(gray), -1).astype(np.float64)
     low, high = flat.min(1, keepdims=True), flat.max(1, keepdims=True)
@@ -95,7 +106,8 @@ def _otsu(gray: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     below, mean = share.cumsum(1), (share * np.arange(_BINS)).cumsum(1)
     between = (mean[:, -1:] * below - mean) ** 2 / np.maximum(below * (1 - below), 1e-12)
     best = between.argmax(1)
-    return low[:, 0] + (best + 1) / _BINS * (high - low)[:, 0]
+    found: Thresholds = low[:, 0] + (best + 1) / _BINS * (high - low)[:, 0]
+    return found
 
 
 def _closed(marked: Flags, radius: int) -> Flags:
@@ -129,7 +141,15 @@ def _of_words_shape(closed: Flags, settings: TextMaskSettings) -> Flags:
     return found
 
 
-def tiled_prior(x: Tensor, at: tuple[int, ...], *, tile: int = 256, overlap: int = 32, **prior: Any) -> Tensor:
+def tiled_prior(
+    x: Tensor,
+    at: Sequence[int],
+    prior: DeepImagePriorSettings = EARLY,
+    *,
+    tile: int = 256,
+    overlap: int = 32,
+    progress: bool = False,
+) -> Tensor:
     """What a prior has drawn after each of some numbers of iterations of one run, of images of any size.
 
     An image larger than a tile is cut into overlapping tiles of one size, which go through the prior side by side,
@@ -137,10 +157,11 @@ def tiled_prior(x: Tensor, at: tuple[int, ...], *, tile: int = 256, overlap: int
 
     Args:
         x: images (N, C, H, W) in [0, 1].
-        at: iterations, ascending, from 1.
+        at: iterations, rising, from 1.
+        prior: its settings, but for ``iterations`` and ``stop``.
         tile: side of the largest piece that one net draws, in pixels, at least 32.
         overlap: of neighbouring tiles at least, in pixels, less than a tile.
-        prior: further arguments of :func:`blurnet.transforms.deep_image_prior.fit.prior_outputs`.
+        progress: whether to show a bar.
 
     Returns:
         (len(at), N, C, H, W) in [0, 1].
@@ -149,15 +170,15 @@ def tiled_prior(x: Tensor, at: tuple[int, ...], *, tile: int = 256, overlap: int
         TypeError, ValueError: bad images, iterations, tiles, or settings of the prior.
     """
     check_images(x, channels=None)
-    if not at or min(at) < 1 or list(at) != sorted(set(at)):
-        raise ValueError(f"tiled_prior at: expected ascending iterations from 1, got {at}")
     if tile < 32 or not 0 <= overlap < tile:
         raise ValueError(f"tiled_prior: a tile has at least 32 pixels and overlaps by less, got {tile} and {overlap}")
     rows, columns = (_starts(side, tile, overlap) for side in x.shape[-2:])
     height, width = (min(side, tile) for side in x.shape[-2:])
     corners = [(top, left) for top in rows for left in columns]
     pieces = torch.cat([x[..., top : top + height, left : left + width] for top, left in corners])
-    drawn = prior_outputs(pieces, at=at, **prior).unflatten(1, (len(corners), len(x)))
+    drawn = prior_outputs(pieces, at, prior, progress=progress).reshape(
+        len(at), len(corners), *x.shape[:2], height, width
+    )
     total, weights = x.new_zeros(len(at), *x.shape), x.new_zeros(x.shape[-2:])
     ramp = _ramp(height, overlap, x)[:, None] * _ramp(width, overlap, x)
     for number, (top, left) in enumerate(corners):
@@ -180,13 +201,36 @@ def _ramp(side: int, overlap: int, x: Tensor) -> Tensor:
     return (torch.minimum(at, side - at) / max(overlap, 1)).clamp(max=1)
 
 
-def residual(x: Tensor, iteration: int, **options: Any) -> Tensor:
-    """What a prior has not drawn yet: ``|x - tiled_prior(x, (iteration,))|``.
+def undrawn(x: Tensor, drawn: Tensor, ink: Ink = "dark") -> Tensor:
+    """What of images a prior has not drawn, by its sign.
+
+    Args:
+        x: images.
+        drawn: what stands in their place, of a shape that broadcasts.
+        ink: "any" is the residual as the poster has it, ``|x - drawn|``; "dark" only where the image is darker than
+            what is drawn, as print is, which leaves out the gaps between letters that a blurred word covers; "light"
+            only where it is lighter.
+
+    Returns:
+        From 0, of the common shape.
+
+    Raises:
+        ValueError: another ink.
+    """
+    one_of(ink, Ink, "ink")
+    if ink == "any":
+        return (x - drawn).abs_()
+    return (drawn - x if ink == "dark" else x - drawn).clamp_(min=0)
+
+
+def residual(x: Tensor, iteration: int, ink: Ink = "dark", **options: Any) -> Tensor:
+    """What a prior has not drawn after a number of iterations: :func:`undrawn` of :func:`tiled_prior`.
 
     Args:
         x: images (N, C, H, W) in [0, 1].
         iteration: from 1.
-        options: further arguments of :func:`tiled_prior`: ``tile``, ``overlap``, and those of the prior.
+        ink: "dark", "light" or "any".
+        options: further arguments of :func:`tiled_prior`: ``prior``, ``tile``, ``overlap``, ``progress``.
 
     Returns:
         (N, C, H, W) in [0, 1].
@@ -194,10 +238,13 @@ def residual(x: Tensor, iteration: int, **options: Any) -> Tensor:
     Raises:
         TypeError, ValueError: see :func:`tiled_prior`.
     """
-    return (x - tiled_prior(x, (iteration,), **options)[0]).abs_()
+    one_of(ink, Ink, "ink")
+    return undrawn(x, tiled_prior(x, (iteration,), **options)[0], ink)
 
 
-def extract_text(x: Tensor, iteration: int = 200, mask: TextMaskSettings | None = None, **options: Any) -> Tensor:
+def extract_text(
+    x: Tensor, iteration: int = 50, ink: Ink = "dark", mask: TextMaskSettings | None = None, **options: Any
+) -> Tensor:
     """Where maps have text: :func:`text_mask` of the :func:`residual` after a number of iterations.
 
     Text is harder to draw than terrain and roads, so that a prior that is stopped early leaves it out. The right
@@ -206,6 +253,7 @@ def extract_text(x: Tensor, iteration: int = 200, mask: TextMaskSettings | None 
     Args:
         x: images of maps (N, C, H, W) in [0, 1].
         iteration: of the prior, from 1.
+        ink: "dark" for print darker than the map, "light" or "any".
         mask: how the residual becomes a mask; None takes the defaults.
         options: further arguments of :func:`tiled_prior`.
 
@@ -217,4 +265,4 @@ def extract_text(x: Tensor, iteration: int = 200, mask: TextMaskSettings | None 
 
     Source: Kulkarni & Ambati, "Deep Protection" (poster), "Text extraction from maps".
     """
-    return text_mask(residual(x, iteration, **options), mask or TextMaskSettings())
+    return text_mask(residual(x, iteration, ink, **options), mask or TextMaskSettings())

@@ -27,7 +27,7 @@ def blurring(monkeypatch) -> list[tuple[int, ...]]:
     """A stand-in prior that draws what a 5 x 5 box filter leaves, and the shapes that it was given."""
     shapes = []
 
-    def prior_outputs(x: Tensor, *, at: tuple[int, ...], **options: object) -> Tensor:
+    def prior_outputs(x: Tensor, at: tuple[int, ...], *options: object, **more: object) -> Tensor:
         shapes.append(tuple(x.shape))
         smooth = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(x, (2, 2, 2, 2), mode="reflect"), 5, 1)
         return torch.stack([smooth for _ in at])
@@ -133,13 +133,18 @@ def test_tiles_cover_a_side(side: int, tile: int, overlap: int) -> None:
 
 def test_the_residual_is_what_is_left(blurring) -> None:
     x = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(4))
-    torch.testing.assert_close(residual(x, 3), (x - tiled_prior(x, (3,))[0]).abs())
+    drawn = tiled_prior(x, (3,))[0]
+    dark, light, both = (residual(x, 3, ink) for ink in ("dark", "light", "any"))
+    assert torch.equal(both, (x - drawn).abs())
+    assert torch.equal(dark, (drawn - x).clamp(min=0))
+    assert torch.equal(dark + light, both)
+    assert torch.equal(residual(x, 3), dark)
 
 
 def test_words_of_a_rendered_map_are_found_where_the_prior_blurs(blurring) -> None:
     one = render_map(128, 3, words=4)
     settings = TextMaskSettings("quantile", level=0.93, closing=2, least=8)
-    found = extract_text(one.image[None], 7, settings)[0]
+    found = extract_text(one.image[None], 7, mask=settings)[0]
     assert found.shape == one.text.shape
     inside, outside = found[one.text].float().mean(), found[~one.text].float().mean()
     assert inside > 0.4 > 0.1 > outside
@@ -175,23 +180,37 @@ def test_bad_residuals_raise() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"at": (0,)}, r"ascending iterations from 1, got \(0,\)"),
-        ({"at": (5, 3)}, r"got \(5, 3\)"),
-        ({"at": ()}, r"got \(\)"),
         ({"at": (1,), "tile": 16}, "at least 32 pixels"),
         ({"at": (1,), "tile": 64, "overlap": 64}, "overlaps by less, got 64 and 64"),
     ],
 )
-def test_bad_iterations_and_tiles_raise(options, message, blurring) -> None:
+def test_bad_tiles_raise(options, message, blurring) -> None:
     with pytest.raises(ValueError, match=message):
         tiled_prior(torch.zeros(1, 3, 40, 40), **options)
     assert not blurring
 
 
 def test_bad_images_raise(blurring) -> None:
-    with pytest.raises(ValueError, match=r"got \(0,\)"):
-        extract_text(torch.zeros(1, 3, 40, 40), 0)
+    with pytest.raises(ValueError, match=r"ink: expected one of \['dark', 'light', 'any'\], got 'red'"):
+        extract_text(torch.zeros(1, 3, 40, 40), 5, "red")
     with pytest.raises(ValueError, match=r"pixels in \[0, 1\]"):
         extract_text(torch.full((1, 3, 40, 40), 2.0), 5)
     with pytest.raises(ValueError, match=r"\(N, C, H, W\)"):
         extract_text(torch.zeros(3, 40, 40), 5)
+    assert not blurring
+
+
+@pytest.mark.parametrize("at", [(), (0,), (-3,), (5, 3), (2, 2)])
+def test_bad_iterations_raise(at: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"iterations"):
+        tiled_prior(torch.zeros(1, 3, 40, 40), at)
+
+
+def test_a_real_prior_draws_each_tile_as_if_it_were_alone() -> None:
+    image = render_map((32, 56), 2, words=1).image[None]
+    whole = tiled_prior(image, (1, 3), tile=32, overlap=8)
+    assert whole.shape == (2, 1, 3, 32, 56)
+    assert (whole[0] - whole[1]).abs().max() > 1e-3
+    left = tiled_prior(image[..., :32], (1, 3))
+    torch.testing.assert_close(whole[..., :24], left[..., :24])
+    assert torch.equal(extract_text(image, 3, tile=32, overlap=8), text_mask(residual(image, 3, tile=32, overlap=8)))
