@@ -38,8 +38,8 @@ def main() -> None:
     residual = undrawn(image, drawn)
     text = text_mask(residual)
     if rendered is not None:
-        right, ink, marked = (mask.sum() for mask in (text & rendered.text, rendered.text, text))
-        print(f"marked: {right / ink:.1%} of the ink of its words; ink: {right / marked.clamp(min=1):.1%} of the marks")
+        right, ink, marked = (max(int(m.sum()), 1) for m in (text & rendered.text, rendered.text, text))
+        print(f"marked: {right / ink:.1%} of the ink of its words; ink: {right / marked:.1%} of what is marked")
     draw(arguments.out, {"map": image, "deep image prior": drawn, "residual": residual, "text": text.float()})
     print(f"written: {arguments.out}")
 

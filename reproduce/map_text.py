@@ -47,10 +47,10 @@ from reproduce._common.maps import (
 from reproduce._common.tables import markdown, shown, write_rows
 
 #: Pieces by default: what two CPU cores finish in a quarter of an hour.
-RENDERED, TUNING, LIMIT = 12, 8, 10
+RENDERED, TUNING, LIMIT = 12, 6, 8
 
 #: Iterations by default.
-AT = (15, 25, 50, 100, 200, 400)
+AT = (25, 50, 75, 100, 200, 300)
 
 #: Standard deviations of the blur, in pixels.
 SIGMAS = (2.0, 4.0, 8.0, 16.0)
@@ -64,7 +64,7 @@ TUNING_SEEDS = 10_000
 GRID = tuple(
     TextMaskSettings(threshold, level, closing, fill=fill)
     for (threshold, level), closing, fill in itertools.product(
-        (("otsu", 0.0), ("quantile", 0.9), ("quantile", 0.93), ("quantile", 0.95)), (1, 2, 3), (0.0, 0.1, 0.2)
+        (("otsu", 0.0), *(("quantile", level) for level in (0.9, 0.93, 0.95, 0.97))), (1, 2, 3), (0.0, 0.1, 0.2)
     )
 )  # fmt: skip
 
@@ -167,7 +167,7 @@ def header(row: dict[str, Any]) -> list[str]:
     """The heads of its columns."""
     heads = ["drawn in the map's place", "residual"]
     for name, found in row["measured"].items():
-        heads += [f"{name}, {found['recall'].n} words: recall % (moved)", "marked %"]
+        heads += [f"{Path(name).stem}, {found['recall'].n} words: recall % (moved)", "marked %"]
         heads += ["F1 %"] if "f1" in found else []
     return heads
 

@@ -41,7 +41,7 @@ class Piece:
 
 
 def rendered(seeds: Sequence[int], size: int) -> list[Piece]:
-    """One rendered map a seed; a map without a word is left out."""
+    """One rendered map a seed; a map without a word is left out. ValueError where none has one."""
     pieces = []
     for seed in seeds:
         one = render_map(size, seed)
@@ -50,6 +50,8 @@ def rendered(seeds: Sequence[int], size: int) -> list[Piece]:
             inside[number, top:bottom, left:right] = True
         if len(inside):
             pieces.append(Piece(one.image, inside & one.text, one.text[0]))
+    if not pieces:
+        raise ValueError(f"no word fits on a rendered map of {size} pixels: take larger ones")
     return pieces
 
 
@@ -81,7 +83,10 @@ def scanned(folder: Path, size: int, scale: float, limit: int, seed: int) -> dic
         points = [[float(v) for v in point.split(",")] for point in row["polygon"].split()]
         polygons.setdefault(row["file"], []).append(np.array(points) * scale)
     rng = np.random.default_rng(seed)
-    return {name: list(_cut(folder / name, found, size, scale, limit, rng)) for name, found in polygons.items()}
+    pieces = {name: list(_cut(folder / name, found, size, scale, limit, rng)) for name, found in polygons.items()}
+    if empty := [name for name, found in pieces.items() if not found]:
+        raise ValueError(f"{folder / empty[0]}: no word fits into {size} pixels at scale {scale:g}; take larger pieces")
+    return pieces
 
 
 def _cut(

@@ -19,8 +19,8 @@ from blurnet.data.synthetic.terrain import Floats
 _INK = 0.35
 #: One word for as many pixels, where no number is given.
 _ROOM = 6500
-#: Tries for a place of a word that touches no other.
-_TRIES = 40
+#: Tries for a place of a word that touches no other, and words drawn for each that is asked for.
+_TRIES, _OTHERS = 40, 4
 
 _SMALLEST = 32
 
@@ -57,8 +57,8 @@ def render_map(size: int | tuple[int, int], seed: int, words: int | None = None)
     Args:
         size: side, or (H, W), in pixels, at least 32.
         seed: any int from 0.
-        words: how many to set; None is one for every 6500 pixels. A word that finds no free place in some tries
-            is left out, so that there may be fewer.
+        words: how many to set; None is one for every 6500 pixels. There may be fewer: where a word finds no free place
+            in some tries another is drawn, four for each that is asked for.
 
     Raises:
         TypeError: size, seed or words is not an int. ValueError: out of range.
@@ -93,22 +93,32 @@ def _words(
     rng: np.random.Generator, sheet: Image.Image, style: Style, count: int
 ) -> tuple[npt.NDArray[np.bool_], list[Word]]:
     """Write words where none meets another: the mask (H, W) of their ink, and the words."""
-    height, width = sheet.height // FINE, sheet.width // FINE
-    text, found = np.zeros((height, width), np.bool_), list[Word]()
-    for _ in range(count):
+    text, found = np.zeros((sheet.height // FINE, sheet.width // FINE), np.bool_), list[Word]()
+    for _ in range(_OTHERS * count):
+        if len(found) == count:
+            break
         written, ink, colour = _word(rng, style)
-        free = (height - math.ceil(ink.shape[0] / FINE) - 1, width - math.ceil(ink.shape[1] / FINE) - 1)
-        if min(free) < 1:
-            continue
-        for _ in range(_TRIES):
-            top, left = (int(rng.integers(room)) for room in free)
-            box = (top, top + math.ceil(ink.shape[0] / FINE), left, left + math.ceil(ink.shape[1] / FINE))
-            if not any(_meet(box, word.box) for word in found):
-                text[box[0] : box[1], box[2] : box[3]] |= (marks := _reduced(ink) >= _INK)
-                found.append(Word(written, _around(marks, box)))
-                _write(sheet, ink, (left * FINE, top * FINE), colour, style if rng.random() < style.halo else None)
-                break
+        marks = _reduced(ink) >= _INK
+        box = _free(rng, marks, text.shape, [word.box for word in found])
+        if box is not None:
+            top, bottom, left, right = box
+            text[top:bottom, left:right] |= marks
+            found.append(Word(written, _around(marks, box)))
+            _write(sheet, ink, (left * FINE, top * FINE), colour, style if rng.random() < style.halo else None)
     return text, found
+
+
+def _free(
+    rng: np.random.Generator, marks: npt.NDArray[np.bool_], size: tuple[int, ...], taken: list[Box]
+) -> Box | None:
+    """A random place for a word that meets none of the boxes taken; None where some tries find none."""
+    rows, columns = (all_ - own for all_, own in zip(size, marks.shape, strict=True))
+    for _ in range(_TRIES if min(rows, columns) > 0 and marks.any() else 0):
+        top, left = int(rng.integers(rows)), int(rng.integers(columns))
+        box = (top, top + marks.shape[0], left, left + marks.shape[1])
+        if not any(_meet(box, other) for other in taken):
+            return box
+    return None
 
 
 def _word(rng: np.random.Generator, style: Style) -> tuple[str, Floats, Colour]:
@@ -154,10 +164,8 @@ def _reduced(ink: Floats) -> Floats:
 
 
 def _around(marks: npt.NDArray[np.bool_], box: Box) -> Box:
-    """The part of a box that its marks take."""
+    """The part of a box that its marks take, of which there are some."""
     rows, columns = np.flatnonzero(marks.any(1)), np.flatnonzero(marks.any(0))
-    if not len(rows):
-        return box
     return box[0] + int(rows[0]), box[0] + int(rows[-1]) + 1, box[2] + int(columns[0]), box[2] + int(columns[-1]) + 1
 
 

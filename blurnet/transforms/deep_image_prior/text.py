@@ -33,8 +33,8 @@ class TextMaskSettings(Settings, owner="text_mask"):
     """Of :func:`text_mask`. Sizes are in pixels, of the upright box around a component.
 
     Args:
-        threshold: "otsu" parts the histogram of each image in two, "quantile" leaves a fixed share of its pixels below
-            ``level``, "absolute" takes ``level`` itself.
+        threshold: "quantile" leaves the share ``level`` of each image's pixels below it, "otsu" parts their histogram in
+            two, "absolute" is ``level`` itself.
         level: of "quantile" and "absolute"; "otsu" does not read it.
         closing: radius of the disc that joins strokes to letters and letters to words; 0 joins none.
         least: longer side of the smallest component kept: shorter are specks and symbols.
@@ -43,10 +43,10 @@ class TextMaskSettings(Settings, owner="text_mask"):
         fill: share of its box that a component takes at least, so that no bent line is kept.
     """
 
-    threshold: Literal["otsu", "quantile", "absolute"] = "otsu"
-    level: Fraction = 0.9
-    closing: Steps = 3
-    least: Count = 10
+    threshold: Literal["quantile", "otsu", "absolute"] = "quantile"
+    level: Fraction = 0.95
+    closing: Steps = 2
+    least: Count = 8
     largest: Count = 160
     aspect: Annotated[float, at_least(1)] = 12.0
     fill: Fraction = 0.1
