@@ -15,7 +15,8 @@ from torch import Tensor
 
 from blurnet.data.images import read_image
 from blurnet.data.synthetic.maps import render_map
-from blurnet.transforms.deep_image_prior.text import EARLY, text_mask, tiled_prior, undrawn
+from blurnet.transforms.deep_image_prior.text import EARLY, text_mask, undrawn
+from blurnet.transforms.deep_image_prior.tiles import tiled_prior
 
 
 def main() -> None:

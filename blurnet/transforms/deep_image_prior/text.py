@@ -1,6 +1,5 @@
 """Text of maps: what a deep image prior has not drawn yet when terrain and roads are there."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -10,10 +9,10 @@ import torch
 from torch import Tensor
 
 from blurnet.bounds import Count, Fraction, Steps, at_least
-from blurnet.checks import check_form, check_images, one_of
+from blurnet.checks import check_form, one_of
 from blurnet.settings import Settings, takes
-from blurnet.transforms.deep_image_prior.deep_image_prior import prior_outputs
 from blurnet.transforms.deep_image_prior.settings import DeepImagePriorSettings
+from blurnet.transforms.deep_image_prior.tiles import tiled_prior
 
 #: Which side of what is drawn counts as text.
 Ink = Literal["dark", "light", "any"]
@@ -33,8 +32,8 @@ class TextMaskSettings(Settings, owner="text_mask"):
     """Of :func:`text_mask`. Sizes are in pixels, of the upright box around a component.
 
     Args:
-        threshold: "quantile" leaves the share ``level`` of each image's pixels below it, "otsu" parts their histogram in
-            two, "absolute" is ``level`` itself.
+        threshold: "quantile" leaves the share ``level`` of each image's pixels below it, "otsu" parts their histogram
+            in two, "absolute" is ``level`` itself.
         level: of "quantile" and "absolute"; "otsu" does not read it.
         closing: radius of the disc that joins strokes to letters and letters to words; 0 joins none.
         least: longer side of the smallest component kept: shorter are specks and symbols.
@@ -141,66 +140,6 @@ def _of_words_shape(closed: Flags, settings: TextMaskSettings) -> Flags:
     return found
 
 
-def tiled_prior(
-    x: Tensor,
-    at: Sequence[int],
-    prior: DeepImagePriorSettings = EARLY,
-    *,
-    tile: int = 256,
-    overlap: int = 32,
-    progress: bool = False,
-) -> Tensor:
-    """What a prior has drawn after each of some numbers of iterations of one run, of images of any size.
-
-    An image larger than a tile is cut into overlapping tiles of one size, which go through the prior side by side,
-    each with a net of its own; where tiles overlap, their outputs are blended.
-
-    Args:
-        x: images (N, C, H, W) in [0, 1].
-        at: iterations, rising, from 1.
-        prior: its settings, but for ``iterations`` and ``stop``.
-        tile: side of the largest piece that one net draws, in pixels, at least 32.
-        overlap: of neighbouring tiles at least, in pixels, less than a tile.
-        progress: whether to show a bar.
-
-    Returns:
-        (len(at), N, C, H, W) in [0, 1].
-
-    Raises:
-        TypeError, ValueError: bad images, iterations, tiles, or settings of the prior.
-    """
-    check_images(x, channels=None)
-    if tile < 32 or not 0 <= overlap < tile:
-        raise ValueError(f"tiled_prior: a tile has at least 32 pixels and overlaps by less, got {tile} and {overlap}")
-    rows, columns = (_starts(side, tile, overlap) for side in x.shape[-2:])
-    height, width = (min(side, tile) for side in x.shape[-2:])
-    corners = [(top, left) for top in rows for left in columns]
-    pieces = torch.cat([x[..., top : top + height, left : left + width] for top, left in corners])
-    drawn = prior_outputs(pieces, at, prior, progress=progress).reshape(
-        len(at), len(corners), *x.shape[:2], height, width
-    )
-    total, weights = x.new_zeros(len(at), *x.shape), x.new_zeros(x.shape[-2:])
-    ramp = _ramp(height, overlap, x)[:, None] * _ramp(width, overlap, x)
-    for number, (top, left) in enumerate(corners):
-        place = (..., slice(top, top + height), slice(left, left + width))
-        total[place] += drawn[:, number] * ramp
-        weights[place] += ramp
-    return total / weights
-
-
-def _starts(side: int, tile: int, overlap: int) -> list[int]:
-    """Where the tiles along a side begin: evenly spaced, the last one at the end."""
-    room = max(side - tile, 0)
-    count = -(-room // (tile - overlap)) + 1
-    return [round(room * k / max(count - 1, 1)) for k in range(count)]
-
-
-def _ramp(side: int, overlap: int, x: Tensor) -> Tensor:
-    """Weights (side,) that rise from an edge of a tile over the overlap."""
-    at = torch.arange(side, dtype=x.dtype, device=x.device) + 0.5
-    return (torch.minimum(at, side - at) / max(overlap, 1)).clamp(max=1)
-
-
 def undrawn(x: Tensor, drawn: Tensor, ink: Ink = "dark") -> Tensor:
     """What of images a prior has not drawn, by its sign.
 
@@ -223,23 +162,26 @@ def undrawn(x: Tensor, drawn: Tensor, ink: Ink = "dark") -> Tensor:
     return (drawn - x if ink == "dark" else x - drawn).clamp_(min=0)
 
 
-def residual(x: Tensor, iteration: int, ink: Ink = "dark", **options: Any) -> Tensor:
+def residual(
+    x: Tensor, iteration: int, ink: Ink = "dark", prior: DeepImagePriorSettings = EARLY, **tiles: Any
+) -> Tensor:
     """What a prior has not drawn after a number of iterations: :func:`undrawn` of :func:`tiled_prior`.
 
     Args:
         x: images (N, C, H, W) in [0, 1].
         iteration: from 1.
         ink: "dark", "light" or "any".
-        options: further arguments of :func:`tiled_prior`: ``prior``, ``tile``, ``overlap``, ``progress``.
+        prior: its settings, but for ``iterations`` and ``stop``.
+        tiles: ``tile``, ``overlap`` and ``progress`` of :func:`tiled_prior`.
 
     Returns:
         (N, C, H, W) in [0, 1].
 
     Raises:
-        TypeError, ValueError: see :func:`tiled_prior`.
+        TypeError, ValueError: see :func:`~blurnet.transforms.deep_image_prior.tiles.tiled_prior`.
     """
     one_of(ink, Ink, "ink")
-    return undrawn(x, tiled_prior(x, (iteration,), **options)[0], ink)
+    return undrawn(x, tiled_prior(x, (iteration,), prior, **tiles)[0], ink)
 
 
 def extract_text(
@@ -255,7 +197,7 @@ def extract_text(
         iteration: of the prior, from 1.
         ink: "dark" for print darker than the map, "light" or "any".
         mask: how the residual becomes a mask; None takes the defaults.
-        options: further arguments of :func:`tiled_prior`.
+        options: further arguments of :func:`residual`: ``prior``, ``tile``, ``overlap``, ``progress``.
 
     Returns:
         (N, 1, H, W) bool.

@@ -1,14 +1,13 @@
 """Text of maps from what a prior leaves undrawn."""
 
-import itertools
-
 import pytest
 import torch
 from torch import Tensor
 
 from blurnet.data.synthetic.maps import render_map
 from blurnet.transforms.deep_image_prior import text
-from blurnet.transforms.deep_image_prior.text import TextMaskSettings, extract_text, residual, text_mask, tiled_prior
+from blurnet.transforms.deep_image_prior.text import TextMaskSettings, extract_text, residual, text_mask
+from blurnet.transforms.deep_image_prior.tiles import tiled_prior
 
 #: Settings of tests whose components are bare rectangles.
 OPEN = {"threshold": "absolute", "level": 0.5, "closing": 0, "least": 1, "largest": 1000, "aspect": 1000.0, "fill": 0.0}
@@ -20,20 +19,6 @@ def sheet(*boxes: tuple[int, int, int, int], value: float = 1.0) -> Tensor:
     for top, bottom, left, right in boxes:
         out[..., top:bottom, left:right] = value
     return out
-
-
-@pytest.fixture
-def blurring(monkeypatch) -> list[tuple[int, ...]]:
-    """A stand-in prior that draws what a 5 x 5 box filter leaves, and the shapes that it was given."""
-    shapes = []
-
-    def prior_outputs(x: Tensor, at: tuple[int, ...], *options: object, **more: object) -> Tensor:
-        shapes.append(tuple(x.shape))
-        smooth = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(x, (2, 2, 2, 2), mode="reflect"), 5, 1)
-        return torch.stack([smooth for _ in at])
-
-    monkeypatch.setattr(text, "prior_outputs", prior_outputs)
-    return shapes
 
 
 def test_the_mask_is_the_pixels_above_the_threshold() -> None:
@@ -109,28 +94,6 @@ def test_nothing_left_undrawn_is_no_text() -> None:
         assert not text_mask(torch.full((2, 3, 40, 40), 0.3), threshold=threshold).any()
 
 
-def test_tiles_put_together_are_the_whole(blurring) -> None:
-    x = torch.rand(2, 3, 70, 100, generator=torch.Generator().manual_seed(3))
-    whole = tiled_prior(x, (1, 5), tile=256)
-    pieces = tiled_prior(x, (1, 5), tile=48, overlap=16)
-    assert blurring == [(2, 3, 70, 100), (2 * 2 * 3, 3, 48, 48)]
-    assert whole.shape == pieces.shape == (2, 2, 3, 70, 100)
-    # Only a tile's own borders, whose weight is least, are blurred otherwise.
-    assert (whole - pieces).abs().max() < 0.15
-    assert (whole - pieces).abs().mean() < 0.01
-    torch.testing.assert_close(pieces[..., :20, :20], whole[..., :20, :20])
-
-
-@pytest.mark.parametrize(
-    ("side", "tile", "overlap"), [(48, 48, 8), (49, 48, 8), (200, 48, 0), (90, 48, 47), (20, 48, 8)]
-)
-def test_tiles_cover_a_side(side: int, tile: int, overlap: int) -> None:
-    starts = text._starts(side, tile, overlap)
-    assert starts[0] == 0
-    assert starts[-1] == max(side - tile, 0)
-    assert all(0 < b - a <= tile - overlap for a, b in itertools.pairwise(starts))
-
-
 def test_the_residual_is_what_is_left(blurring) -> None:
     x = torch.rand(1, 3, 40, 40, generator=torch.Generator().manual_seed(4))
     drawn = tiled_prior(x, (3,))[0]
@@ -177,19 +140,6 @@ def test_bad_residuals_raise() -> None:
         text_mask(torch.zeros(1, 3, 8, 8, dtype=torch.uint8))
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"at": (1,), "tile": 16}, "at least 32 pixels"),
-        ({"at": (1,), "tile": 64, "overlap": 64}, "overlaps by less, got 64 and 64"),
-    ],
-)
-def test_bad_tiles_raise(options, message, blurring) -> None:
-    with pytest.raises(ValueError, match=message):
-        tiled_prior(torch.zeros(1, 3, 40, 40), **options)
-    assert not blurring
-
-
 def test_bad_images_raise(blurring) -> None:
     with pytest.raises(ValueError, match=r"ink: expected one of \['dark', 'light', 'any'\], got 'red'"):
         extract_text(torch.zeros(1, 3, 40, 40), 5, "red")
@@ -198,19 +148,3 @@ def test_bad_images_raise(blurring) -> None:
     with pytest.raises(ValueError, match=r"\(N, C, H, W\)"):
         extract_text(torch.zeros(3, 40, 40), 5)
     assert not blurring
-
-
-@pytest.mark.parametrize("at", [(), (0,), (-3,), (5, 3), (2, 2)])
-def test_bad_iterations_raise(at: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"iterations"):
-        tiled_prior(torch.zeros(1, 3, 40, 40), at)
-
-
-def test_a_real_prior_draws_each_tile_as_if_it_were_alone() -> None:
-    image = render_map((32, 56), 2, words=1).image[None]
-    whole = tiled_prior(image, (1, 3), tile=32, overlap=8)
-    assert whole.shape == (2, 1, 3, 32, 56)
-    assert (whole[0] - whole[1]).abs().max() > 1e-3
-    left = tiled_prior(image[..., :32], (1, 3))
-    torch.testing.assert_close(whole[..., :24], left[..., :24])
-    assert torch.equal(extract_text(image, 3, tile=32, overlap=8), text_mask(residual(image, 3, tile=32, overlap=8)))
