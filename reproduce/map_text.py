@@ -38,6 +38,7 @@ from reproduce._common.maps import (
     MOVES,
     Piece,
     f1,
+    fingerprint,
     maps_folder,
     recall_of,
     rendered,
@@ -90,28 +91,23 @@ class Drawn:
         return [score(one, piece, moves=moves) for one, piece in zip(found, self.pieces, strict=True)]
 
 
-def drawn(cells: Cells, name: str, pieces: list[Piece], options: argparse.Namespace, bar: tqdm) -> tuple[Drawn, Drawn]:
+def drawn(cells: Cells, name: str, pieces: list[Piece], options: argparse.Namespace, bar: tqdm) -> dict[str, Drawn]:
     """What the prior and what the blur draw; the prior's is kept batch by batch."""
-    parts = []
-    for start in range(0, len(pieces), options.batch):
-        images = torch.stack([piece.image for piece in pieces[start : start + options.batch]])
-
-        def draw(images: Tensor = images) -> dict[str, Tensor]:
-            found = tiled_prior(
-                images.to(options.device),
-                options.at,
-                replace(EARLY, net=options.net, seed=options.seed),
-                tile=options.size,
-            )
-            # Half precision: 0.0005 at most from what was drawn.
-            return {f"{step} iterations": of_step.cpu().half() for step, of_step in zip(options.at, found, strict=True)}
-
-        parts.append(cells.tensors(f"{name}-{start}", draw))
-        bar.update(len(images))
     images = torch.stack([piece.image for piece in pieces])
+    settings = replace(EARLY, net=options.net, seed=options.seed)
+    parts = []
+    for number, batch in enumerate(images.split(options.batch)):
+
+        def draw(batch: Tensor = batch) -> dict[str, Tensor]:
+            found = tiled_prior(batch.to(options.device), options.at, settings, tile=options.size)
+            # In half precision, which is 0.0003 at most from what was drawn.
+            return {f"{step} iterations": each.cpu().half() for step, each in zip(options.at, found, strict=True)}
+
+        parts.append(cells.tensors(f"{name.replace('/', '-')}-{number}", draw))
+        bar.update(len(batch))
+    prior = {step: torch.cat([part[step] for part in parts]) for step in (f"{step} iterations" for step in options.at)}
     blurred = {f"sigma {sigma:g}": gaussian_blur(images, [2 * int(3 * sigma) + 1] * 2, [sigma] * 2) for sigma in SIGMAS}
-    prior = {f"{step} iterations": torch.cat([part[f"{step} iterations"] for part in parts]) for step in options.at}
-    return Drawn(pieces, prior), Drawn(pieces, blurred)
+    return {"prior": Drawn(pieces, prior), "Gaussian blur": Drawn(pieces, blurred)}
 
 
 def choose(tuning: Drawn, ink: Ink) -> tuple[str, TextMaskSettings]:
@@ -128,30 +124,29 @@ def choose(tuning: Drawn, ink: Ink) -> tuple[str, TextMaskSettings]:
     return max(tqdm(candidates, desc=f"choosing, {ink}", leave=False), key=worth)
 
 
-def table(cells: Cells, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """The rows: what is drawn, which sign counts, and the scores of every kind of map."""
+def pieces_of(options: argparse.Namespace) -> dict[str, list[Piece]]:
+    """Pieces to choose on ("tuning"), rendered ones, and those of each scanned map."""
     first = options.seed + TUNING_SEEDS
-    kinds = {"tuning": rendered(range(first, first + options.tuning), options.size)}
-    kinds["rendered"] = rendered(range(options.seed, options.seed + options.rendered), options.size)
+    tuning = rendered(range(first, first + options.tuning), options.size)
+    scored = rendered(range(options.seed, options.seed + options.rendered), options.size)
+    kinds = {"tuning": tuning, "rendered": scored}
     if options.root is not None:
         kinds |= scanned(maps_folder(options.root), options.size, options.scale, options.limit, options.seed)
+    return kinds
+
+
+def table(cells: Cells, kinds: dict[str, list[Piece]], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """The rows: what is drawn in the map's place, which sign counts, and the scores of every kind of map."""
     with tqdm(total=sum(map(len, kinds.values())), desc="prior", unit="piece") as bar:
-        both = {name: drawn(cells, name, pieces, options, bar) for name, pieces in kinds.items()}
-    tuning = both.pop("tuning")
+        everything = {name: drawn(cells, name, pieces, options, bar) for name, pieces in kinds.items()}
+    tuning = everything.pop("tuning")
     rows = []
-    for which, ink in itertools.product((0, 1), INKS):
-        best, mask = choose(tuning[which], ink)
-        for step in tuning[which].steps if which == 0 else (best,):
-            measured = {name: summary(pair[which].scores(step, ink, mask)) for name, pair in both.items()}
-            rows.append(
-                {
-                    "row": f"{'Gaussian blur' if which else 'prior'}, {step}",
-                    "ink": ink,
-                    "chosen": step == best,
-                    "mask": plain(mask),
-                    "measured": measured,
-                }
-            )
+    for method, ink in itertools.product(tuning, INKS):
+        best, mask = choose(tuning[method], ink)
+        for step in tuning[method].steps if method == "prior" else [best]:
+            measured = {name: summary(each[method].scores(step, ink, mask)) for name, each in everything.items()}
+            row = {"row": f"{method}, {step}", "ink": ink, "chosen": step == best, "mask": plain(mask)}
+            rows.append(row | {"measured": measured})
     return rows
 
 
@@ -207,9 +202,10 @@ def main() -> None:
     """Print the table; write it where asked."""
     options = parse()
     set_threads(options)
-    names = ("limit", "scale", "rendered", "tuning", "size", "at", "net", "batch", "seed")
-    decided = {name: getattr(options, name) for name in names} | {"scanned": options.root is not None}
-    rows = table(Cells(options.out, "map_text", decided), options)
+    kinds = pieces_of(options)
+    decided = {name: getattr(options, name) for name in ("size", "scale", "at", "net", "batch", "seed")}
+    decided |= {"pieces": {name: len(pieces) for name, pieces in kinds.items()}, "fingerprint": fingerprint(kinds)}
+    rows = table(Cells(options.out, "map_text", decided), kinds, options)
     print(markdown(header(rows[0]), [line(row) for row in rows]))
     write_rows(options.json, rows, enough=ENOUGH, settings=decided, command=command("map_text"))
 

@@ -1,6 +1,8 @@
 """Pieces of maps with the ink of their words, rendered or cut out of scanned maps, and how masks of text score."""
 
 import csv
+import hashlib
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +55,14 @@ def rendered(seeds: Sequence[int], size: int) -> list[Piece]:
     if not pieces:
         raise ValueError(f"no word fits on a rendered map of {size} pixels: take larger ones")
     return pieces
+
+
+def fingerprint(kinds: dict[str, list[Piece]]) -> str:
+    """Changes with the pixels of the pieces and the ink of their words."""
+    digest = hashlib.sha256()
+    for piece in itertools.chain.from_iterable(kinds.values()):
+        digest.update(piece.image.numpy().tobytes() + piece.words.numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def maps_folder(root: Path) -> Path:
