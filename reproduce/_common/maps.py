@@ -102,31 +102,30 @@ def scanned(folder: Path, size: int, scale: float, limit: int, seed: int) -> dic
 def _cut(
     file: Path, polygons: list[np.ndarray], size: int, scale: float, limit: int, rng: np.random.Generator
 ) -> Iterator[Piece]:
+    """Pieces of one map, polygons (n, 2) in its pixels after scaling."""
     image = read_image(file)
     height, width = (round(side * scale) for side in image.shape[-2:])
     if min(height, width) < size:
         raise ValueError(f"{file}: {width} x {height} pixels at scale {scale:g} are less than a piece of {size}")
     image = F.interpolate(image[None].float() / 255, (height, width), mode="bilinear", antialias=True)[0].clamp(0, 1)
+    size_xy = np.array((width, height))
     low, high = (np.stack([end(points, axis=0) for points in polygons]) for end in (np.min, np.max))
-    left = [bool(fits) for fits in ((high - low) < size).all(1) & (low >= 0).all(1) & (high <= (width, height)).all(1)]
+    left = ((high - low < size) & (low >= 0) & (high <= size_xy)).all(1)
     made = 0
     for word in rng.permutation(len(polygons)):
         if made == limit or not left[word]:
             continue
         # Anywhere that holds the word whole.
-        first = np.maximum(np.ceil(high[word]) - size, 0)
-        last = np.minimum(np.floor(low[word]), (width - size, height - size))
-        x, y = (int(v) for v in rng.integers(first.astype(int), np.maximum(last, first).astype(int) + 1))
-        whole = [
-            i for i in np.flatnonzero(left) if (low[i] >= (x, y)).all() and (high[i] <= (x + size, y + size)).all()
-        ]
-        part = image[:, y : y + size, x : x + size].contiguous()
-        for i in whole:
-            left[i] = False
-        inks = [_ink(part, polygons[i] - (x, y)) for i in whole]
-        if inks:
+        first = np.maximum(np.ceil(high[word]) - size, 0).astype(int)
+        last = np.minimum(np.floor(low[word]), size_xy - size).astype(int)
+        corner = rng.integers(first, np.maximum(first, last) + 1)
+        whole = np.flatnonzero(left & (low >= corner).all(1) & (high <= corner + size).all(1))
+        left[whole] = False
+        if len(whole):
             made += 1
-            yield Piece(part, torch.stack(inks))
+            x, y = corner.tolist()
+            part = image[:, y : y + size, x : x + size].contiguous()
+            yield Piece(part, torch.stack([_ink(part, polygons[i] - corner) for i in whole]))
 
 
 def _ink(part: Tensor, polygon: np.ndarray) -> Tensor:
@@ -136,6 +135,8 @@ def _ink(part: Tensor, polygon: np.ndarray) -> Tensor:
     inside = torch.from_numpy(np.array(sheet))
     gray = part.mean(0)
     values = gray[inside].sort().values
+    if len(values) < 2:
+        raise ValueError(f"words.csv: a polygon of {polygon.round().tolist()} holds no pixels at this scale")
     # Between-class variance after each value; the largest parts ink from paper.
     count = torch.arange(1, len(values))
     below = values.cumsum(0)[:-1]
@@ -170,8 +171,11 @@ def _found(mask: Tensor, piece: Piece) -> Tensor:
 
 
 def summary(scores: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Of the scores of several pieces: recall of words (those of a piece resampled together), the recall of the moved
-    masks and the share of the image that is marked, in percent, and F1 of the pixels where all ink is known."""
+    """Of the scores of several pieces, in percent.
+
+    "recall" of words, those of a piece resampled together; "chance", of the moved masks; "marked", the share of the
+    image; "f1" of the pixels where all ink is known.
+    """
     found, n = "".join(score["found"] for score in scores), len(scores)
     groups = [str(number) for number, score in enumerate(scores) for _ in score["found"]]
     result: dict[str, Any] = {
