@@ -3,6 +3,12 @@
 from blurnet.transforms.base import Pipeline, Transform, adaptive, defend, identity_bpda, transforms_of
 from blurnet.transforms.bilateral import Bilateral, bilateral
 from blurnet.transforms.bit_depth import BitDepth, bit_depth
+from blurnet.transforms.deep_image_prior.deep_image_prior import (
+    DeepImagePrior,
+    deep_image_prior,
+    prior_inpaint,
+    prior_outputs,
+)
 from blurnet.transforms.gaussian import Gaussian, gaussian_filter
 from blurnet.transforms.jpeg.jpeg import JPEG, jpeg
 from blurnet.transforms.jpeg.model import jpeg_model

@@ -154,22 +154,28 @@ def fill_each(fill: Callable[[Tensor, Tensor], object], x: Tensor, numbers: int)
     return out
 
 
-def side_by_side(function: Callable[[int], T], count: int) -> list[T]:
+def side_by_side(function: Callable[[int], T], count: int, each: int | None = None) -> list[T]:
     """``function`` of 0 to ``count - 1`` in Python threads that share torch's number of threads; no gradients.
 
-    For libraries that take one image at a time and work outside of Python's lock.
+    For work on one image at a time that happens outside of Python's lock.
+
+    Args:
+        function: takes a number.
+        count: of the numbers.
+        each: how many of torch's threads each of Python's has, where results may not depend on it; None: its share.
     """
     threads, inference = torch.get_num_threads(), torch.is_inference_mode_enabled()
     workers = min(count, threads)
+    each = each or threads // workers
 
     def run(i: int) -> T:
         with torch.inference_mode(inference), torch.no_grad():  # threads begin with gradients on
             return function(i)
 
-    if workers == 1:
+    if workers == 1 and each == threads:
         return [run(i) for i in range(count)]
     # The setting holds for the worker alone, but is also what threads to come begin with: that is put back.
-    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,)) as pool:
+    with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(each,)) as pool:
         try:
             return list(pool.map(run, range(count)))
         finally:

@@ -29,6 +29,7 @@ from blurnet.strict import check_arguments
 from blurnet.transforms.base import Transform
 from blurnet.transforms.bilateral import Bilateral
 from blurnet.transforms.bit_depth import BitDepth
+from blurnet.transforms.deep_image_prior.deep_image_prior import DeepImagePrior
 from blurnet.transforms.gaussian import Gaussian
 from blurnet.transforms.jpeg.jpeg import JPEG
 from blurnet.transforms.lgs.lgs import LGS
@@ -75,6 +76,7 @@ TRANSFORMS: dict[str, Callable[..., Transform]] = {
     "bilateral": Bilateral,
     "bit_depth": BitDepth,
     "digital_watermark": DigitalWatermark,
+    "dip": DeepImagePrior,
     "gaussian": Gaussian,
     "jpeg": JPEG,
     "median": Median,

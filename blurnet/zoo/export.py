@@ -8,6 +8,7 @@ one is refused by name:
 
 - JPEG: its codec is a library outside of torch.
 - DigitalWatermark: it takes gradients of the net, and fills a region whose size depends on the image.
+- DeepImagePrior: it trains a net for every image.
 - TotalVariationMin: how many iterations it takes depends on the image.
 - RandomResizePad, and TotalVariationMin with ``drop``: a file has no new random numbers for every call.
 
@@ -31,6 +32,7 @@ from blurnet.modes import resting
 from blurnet.nets.image_size import image_size
 from blurnet.nets.vision import device_of
 from blurnet.transforms.base import Transform
+from blurnet.transforms.deep_image_prior.deep_image_prior import DeepImagePrior
 from blurnet.transforms.jpeg.jpeg import JPEG
 from blurnet.transforms.total_variation import TotalVariationMin
 from blurnet.transforms.watermark.watermark import DigitalWatermark
@@ -46,6 +48,7 @@ TOLERANCE = 1e-4
 REFUSED: dict[type[nn.Module], str] = {
     JPEG: "its codec is a library outside of torch",
     DigitalWatermark: "it takes gradients of the net and fills a region whose size depends on the image",
+    DeepImagePrior: "it trains a net for every image",
     TotalVariationMin: "how many iterations it takes depends on the image",
 }
 

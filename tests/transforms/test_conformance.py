@@ -14,6 +14,7 @@ from blurnet.attacks.patch.lavan import LaVAN
 from blurnet.transforms.base import Pipeline, Transform, adaptive, defend, identity_bpda, transforms_of
 from blurnet.transforms.bilateral import Bilateral, bilateral
 from blurnet.transforms.bit_depth import BitDepth, bit_depth
+from blurnet.transforms.deep_image_prior.deep_image_prior import DeepImagePrior
 from blurnet.transforms.gaussian import Gaussian, gaussian_filter
 from blurnet.transforms.jpeg.jpeg import JPEG, jpeg
 from blurnet.transforms.lgs.lgs import LGS, lgs
@@ -36,6 +37,7 @@ class Case:
     gradcheck: bool = True  #: False: its surrogate's gradient is meant to differ from the numerical one
     same_size: bool = True  #: False: the result has another height or width
     compiled: bool = True  #: False: calls a library on the CPU, which no compiler enters
+    attacked: bool = True  #: False: what it does to few pixels shows after many iterations; its own test attacks it
     atol: float = 0.0  #: alone against in a batch; 0 asks for the same bits
 
 
@@ -44,6 +46,11 @@ class AnySize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return F.adaptive_avg_pool2d(x.square(), 2).mean(dim=1).flatten(1)
+
+
+def quick_prior(**settings) -> DeepImagePrior:
+    """A prior that comes near small images in few iterations."""
+    return DeepImagePrior(5, net="tiny", widths=(8,), skips=(8,), lr=0.1, average=0.0, **settings)
 
 
 TRANSFORMS = {
@@ -76,6 +83,10 @@ TRANSFORMS = {
         lambda x: wavelet_denoise(x, "VisuShrink", "hard", sigma=0.05),
     ),
     "watermark-blind": Case(lambda: DigitalWatermark(AnySize(), share=0.1), None, compiled=False),
+    # No gradcheck: the identity's gradient; that of the unrolled steps has a test of its own.
+    "deep-image-prior": Case(lambda: quick_prior(), None, gradcheck=False, attacked=False),
+    "deep-image-prior-unrolled": Case(lambda: quick_prior(unroll=3), None, gradcheck=False, attacked=False),
+    "deep-image-prior-stopped": Case(lambda: quick_prior(stop="es-wmv"), None, gradcheck=False, attacked=False),
     "random-resize-pad": Case(RandomResizePad, None, same_size=False),
     "random-shrink-pad": Case(lambda: RandomResizePad(1.5, grow=False), None),
     "pipeline": Case(lambda: Pipeline(LGS(1.5), LGS(2.3)), lambda x: lgs(lgs(x, 1.5), 2.3), gradcheck=False),
@@ -270,6 +281,8 @@ def test_identity_bpda(case):
 @each
 def test_a_masked_attack_runs_through_it(case):
     """Alone and chained: the noise stays under the mask, and it raises the loss more than its random start does."""
+    if not case.attacked:
+        pytest.skip("its own test attacks it")
     x, mask = pictures(), torch.zeros(H, W)
     mask[8:20, 8:20] = 1
     for chain in ((case.make(),), (LGS(), case.make()), (case.make(), LGS())):

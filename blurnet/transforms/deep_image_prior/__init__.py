@@ -1,0 +1,1 @@
+"""An image as what an untrained net draws of it (Ulyanov et al. 2018)."""
