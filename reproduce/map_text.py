@@ -49,7 +49,7 @@ from reproduce._common.maps import (
 from reproduce._common.tables import markdown, shown, write_rows
 
 #: Pieces by default: what two CPU cores finish in a quarter of an hour.
-RENDERED, TUNING, LIMIT = 12, 5, 6
+RENDERED, TUNING, LIMIT = 12, 5, 10
 
 #: Iterations by default.
 AT = (25, 50, 75, 100, 150, 200)
