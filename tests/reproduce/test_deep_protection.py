@@ -15,9 +15,11 @@ from blurnet.attacks.external import External
 from blurnet.attacks.wrappers.smallest import SmallestRadius
 from blurnet.files import save_weights
 from blurnet.nets.lisa_cnn import LisaCNN
+from blurnet.transforms.deep_image_prior.deep_image_prior import prior_outputs
 from blurnet.transforms.deep_image_prior.settings import DeepImagePriorSettings
-from reproduce import deep_protection
+from reproduce import deep_protection, deep_protection_adaptive
 from reproduce._common import needed, prior
+from reproduce._common.coarse import Coarse
 from reproduce._common.needed import Detector
 
 SETTINGS = DeepImagePriorSettings(12, net="tiny")
@@ -96,8 +98,6 @@ def test_what_is_seen_along_a_run() -> None:
     at = prior.grid(12, 5)
     assert at == (5, 10, 12)
     seen = prior.watch(net, images, labels, SETTINGS, at)
-    from blurnet.transforms.deep_image_prior.deep_image_prior import prior_outputs
-
     outputs = prior_outputs(images, at, SETTINGS)
     with torch.no_grad():
         logits, first = torch.stack([net(x) for x in outputs]), net(images).argmax(1)
@@ -194,3 +194,72 @@ def test_what_a_row_counts() -> None:
     assert deep_protection.best_fixed(row)[0] == "10"
     lines = deep_protection.said([row], None)
     assert lines[0] == "Oracle stops, all attacks: 10: 1, 20: 1, never: 1"
+
+
+ADAPTIVE = ("--net", "tiny", "--iterations", "6", "--batch", "4", "--steps", "2", "--cells", "4", "--radius", "96")
+
+
+def test_the_adaptive_table_from_end_to_end(script, tmp_path, monkeypatch) -> None:
+    written, printed = script("deep_protection_adaptive", *ADAPTIVE)
+    rows = {row["row"]: row["measured"] for row in written["rows"]}
+    within, patch = deep_protection_adaptive.THREATS["linf"], deep_protection_adaptive.THREATS["patch"]
+    assert list(rows) == ["no attack", *within, "worst, linf", *patch, "worst, patch"]
+    attacked = rows["no attack"]["defended"]["count"]
+    assert attacked > 0, "the toy's prior must leave something to attack"
+    for name in list(rows)[1:]:
+        assert rows[name]["defended"]["n"] == rows[name]["plain"]["n"] == attacked
+        assert name in printed
+    for threat, names in deep_protection_adaptive.THREATS.items():
+        assert rows[f"worst, {threat}"]["defended"]["count"] <= min(rows[name]["defended"]["count"] for name in names)
+    assert rows["plain"]["plain"]["count"] == 0, "a third of the range is more than this net can bear"
+    monkeypatch.setattr(deep_protection_adaptive.Subject, "judged", None)
+    monkeypatch.setattr(deep_protection_adaptive.Subject, "made", None)
+    assert script("deep_protection_adaptive", *ADAPTIVE)[0]["rows"] == written["rows"]
+
+
+def test_a_patch_that_is_driven_on_stays_in_its_place(photos, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("sys.argv", ["x", *photos, *ADAPTIVE, "--out", str(tmp_path)])
+    options = deep_protection_adaptive.parse()
+    setup = deep_protection_adaptive.load_setup(options)
+    subject = deep_protection_adaptive.Subject(setup, deep_protection_adaptive.Cells(tmp_path, "x", {}), options)
+    number = next(number for number in range(setup.pool.shards) if len(subject.photos(number)[0]))
+    images, labels, _ = subject.photos(number)
+    first, second = (subject.made(name, number, images, labels) for name in deep_protection_adaptive.THREATS["patch"])
+    assert torch.equal(first["box"], second["box"])
+    for image, one, other, (top, bottom, left, right) in zip(
+        images, first["images"], second["images"], first["box"].tolist(), strict=True
+    ):
+        outside = torch.ones(32, 32, dtype=torch.bool)
+        outside[top:bottom, left:right] = False
+        assert (bottom - top) * (right - left) <= 0.025 * 32 * 32
+        assert torch.equal(one[:, outside], image[:, outside])
+        assert torch.equal(other[:, outside], image[:, outside])
+        assert not torch.equal(one, image)
+
+
+def test_what_the_adaptive_table_counts() -> None:
+    """Five photos, four right plain, three right behind the prior; the worst is of each photo."""
+    row = deep_protection_adaptive._clean_row({"plain": "11110", "defended": "11100"})
+    assert (row["measured"]["plain"].count, row["measured"]["plain"].n) == (4, 5)
+    assert (row["measured"]["defended"].count, row["measured"]["defended"].n) == (3, 4)
+    assert deep_protection_adaptive._worst(["110", "011", "111"]) == "010"
+    rows = [row, deep_protection_adaptive._row("worst, linf", "linf", "000", "010")]
+    assert deep_protection_adaptive.verdict(rows) == [
+        "Of 3 photos that the defended net answers correctly, 1 stand against linf attacks that know the prior."
+    ]
+
+
+def test_a_coarse_change_keeps_to_the_ball_and_to_low_frequencies() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = 0.3 + 0.4 * torch.rand(2, 3, 32, 32, generator=generator)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 4))
+    with torch.no_grad():
+        net[1].weight.copy_(0.01 * torch.randn(4, 3 * 32 * 32, generator=generator))
+        labels = net(images).argmax(1)
+    out = Coarse(0.1, cells=4, steps=20)(net, images, labels)
+    change = out - images
+    assert change.abs().max() <= 0.1 + 1e-6
+    assert (net(out).argmax(1) != labels).all()
+    share = torch.fft.fft2(change, norm="ortho").abs().square()
+    low = share[..., [0, 1, 2, 3, 4, -4, -3, -2, -1], :][..., [0, 1, 2, 3, 4, -4, -3, -2, -1]].sum()
+    assert low / share.sum() > 0.9
