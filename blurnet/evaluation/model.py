@@ -16,8 +16,8 @@ from blurnet.evaluation.report.parts import AdaptivePart, DefensesPart
 from blurnet.files import fill, read_safetensors
 from blurnet.nets.image_size import image_size
 from blurnet.strict import check_arguments, parse_call
-from blurnet.transforms.base import defend, transforms_of
-from blurnet.zoo.build import LIBRARIES, make_transforms
+from blurnet.transforms.base import transforms_of
+from blurnet.zoo.build import LIBRARIES, put_in_front
 from blurnet.zoo.describe import describe_defenses
 from blurnet.zoo.models import load_model
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
@@ -48,14 +48,14 @@ class LoadedModel:
     added: list[DefenseSpec] = field(default_factory=list)
 
     def behind(self, added: Sequence[DefenseSpec]) -> "LoadedModel":
-        """The model behind further input transformations, in the order given.
+        """The model behind further defenses, in the order given.
 
         Raises:
-            ValueError, TypeError: as :func:`~blurnet.zoo.build.make_transforms`.
+            ValueError, TypeError: as :func:`~blurnet.zoo.build.put_in_front`.
         """
         if not added:
             return self
-        net = defend(self.net, *make_transforms(added)).eval()
+        net = put_in_front(self.net, added).eval()
         return dataclasses.replace(self, net=net, added=[*self.added, *added])
 
 

@@ -10,16 +10,14 @@ from blurnet.certified.double_masking import DoubleMasking
 from blurnet.certified.mask_set import MaskSet
 from blurnet.data.images import read_image, square
 from blurnet.data.sources.lisa import LisaCrops
-from blurnet.files import fill, read_safetensors
+from blurnet.evaluation.model import read_model
 from blurnet.masks import Place
-from blurnet.nets.vision import timm_net
 from blurnet.transforms.base import adaptive, defend
 from blurnet.transforms.bit_depth import BitDepth
 from blurnet.zoo.models import load_model
 from tests.certified.test_conformance import Counting
 from tests.certified.toys import MASKS, PATCH, Worst, images_for, patched, plain_answer, plain_certified, plain_masks
 from tests.certified.toys import random_net as net_of
-
 
 AT = Place(4 / 64, "anywhere")
 
@@ -170,8 +168,8 @@ def test_is_the_plain_loop_on_200_crops(shared_data, name):
 @pytest.mark.slow
 def test_is_the_plain_loop_on_20_photos(shared_data):
     """Of ImageNet, for EfficientNet-Lite0 and a patch of 2 %."""
-    net = timm_net("tf_efficientnet_lite0").eval()
-    fill(net.get_submodule("net"), read_safetensors(shared_data / "efficientnet-lite0/efficientnet_lite0.safetensors"))
+    weights = shared_data / "efficientnet-lite0" / "efficientnet_lite0.safetensors"
+    net = read_model("timm/tf_efficientnet_lite0", str(weights)).net
     files = sorted((shared_data / "imagenet-nips2017" / "images").iterdir())[:20]
     images = torch.stack([square(read_image(file), 224) for file in files]).float() / 255
     check_plain(net, images, 32, 3)

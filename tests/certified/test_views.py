@@ -25,7 +25,8 @@ def test_the_gradient_is_that_of_the_weighted_sum():
     """In batches of any size, as if all views were kept."""
     net, images = random_net(0), images_for(3)
     places = torch.tensor([[0, 1, 2], [2, 0, 0], [2, 3, 8], [0, 5, 5], [1, 1, 1]])
-    weights, upstream = torch.tensor([1.0, 0.5, 2.0, 0.25, 1.0]), torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
+    weights = torch.tensor([1.0, 0.5, 2.0, 0.25, 1.0])
+    upstream = torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
     x = images.clone().requires_grad_()
     hidden = HIDDEN[places[:, 1]] | HIDDEN[places[:, 2]]
     whole = net(torch.where(hidden[:, None], 0.5, x[places[:, 0]])) * weights[:, None]
