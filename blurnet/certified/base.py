@@ -17,18 +17,23 @@ class Certificate(NamedTuple):
     """What is proven of N images; tensors on the images' device."""
 
     certified: Tensor  #: (N,) bool: answered correctly whatever a patch of the threat shows, wherever it lies
-    prediction: Tensor  #: (N,) int64: the defended answer to the image as it is
+    logits: Tensor  #: (N, classes): the defended answer to the image as it is, as ``forward`` gives it
     agreement: Tensor  #: (N,) bool: all views of the first round gave one answer
     passes: Tensor  #: (N,) int64: how many views of the image the model was shown
+
+    @property
+    def prediction(self) -> Tensor:
+        """The defended answer, (N,) int64."""
+        return self.logits.argmax(1)
 
 
 class CertifiedModel(WithSettings, nn.Module, ABC):
     """A model behind a certified defense: images to logits, and :meth:`certify`.
 
-    A subclass implements :meth:`forward`, :meth:`threat` and :meth:`proven`. A certificate speaks of a deterministic
-    model: a module in training mode, or one that draws random numbers (``random`` is true of one of its modules, as
-    of a random transformation), is refused at every call. Of a plain function nothing can be known: it must be
-    deterministic and answer each image alone.
+    A subclass implements :meth:`forward`, :meth:`threat`, :meth:`covers` and :meth:`proven`. A certificate speaks of
+    a deterministic model: a module in training mode, or one that draws random numbers (``random`` is true of one of
+    its modules, as of a random transformation), is refused at every call. Of a plain function nothing can be known:
+    it must be deterministic and answer each image alone.
 
     Args:
         model: images in [0, 1] to logits; any module, its transformations and normalisation inside, or any callable.
@@ -51,6 +56,13 @@ class CertifiedModel(WithSettings, nn.Module, ABC):
     @abstractmethod
     def threat(self, image_size: tuple[int, int]) -> str:
         """What the certificate of images of (H, W) pixels holds against, in pixels and percent."""
+
+    @abstractmethod
+    def covers(self, image_size: tuple[int, int], patches: Tensor) -> bool:
+        """Whether certificates of images of (H, W) pixels hold against each of some patches.
+
+        patches: (P, R, 4) int64, each of R boxes that are changed at once, half-open (top, bottom, left, right).
+        """
 
     @abstractmethod
     def proven(self, images: Tensor, labels: Tensor) -> Certificate:

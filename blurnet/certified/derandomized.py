@@ -87,6 +87,13 @@ class Derandomized(CertifiedModel):
         share = 100 * height * width / (rows * columns)
         return f"one {height}x{width}-pixel patch ({share:.1f} % of {rows}x{columns}), anywhere"
 
+    def covers(self, image_size: tuple[int, int], patches: Tensor) -> bool:
+        """See :class:`~blurnet.certified.base.CertifiedModel`: the box around each fits the patch."""
+        height, width = self.settings.patch_of(image_size)
+        tall = patches[..., 1].amax(1) - patches[..., 0].amin(1)
+        wide = patches[..., 3].amax(1) - patches[..., 2].amin(1)
+        return bool(((tall <= height) & (wide <= width)).all())
+
     def forward(self, images: Tensor) -> Tensor:
         """Votes (N, classes) of images (N, C, H, W) in [0, 1]; the largest is the answer."""
         views = self._views(images)
@@ -102,7 +109,7 @@ class Derandomized(CertifiedModel):
         with torch.no_grad():
             votes = self.forward(images)
         reached = self.reached((images.shape[-2], images.shape[-1]))
-        prediction, mine = votes.argmax(1), votes.gather(1, labels[:, None])
+        mine = votes.gather(1, labels[:, None])
         classes = torch.arange(votes.shape[1], device=votes.device)
         # A class before the label's must stay below it; one behind may draw level.
         needed = 2 * reached + (classes < labels[:, None]) - (mine - votes)
@@ -110,7 +117,7 @@ class Derandomized(CertifiedModel):
         certified = ((needed <= 0) | ~others).all(1)
         count = len(self._kept((images.shape[-2], images.shape[-1])))
         agreement = votes.amax(1) >= count
-        return Certificate(certified, prediction, agreement, torch.full_like(labels, count))
+        return Certificate(certified, votes, agreement, torch.full_like(labels, count))
 
     def reached(self, image_size: tuple[int, int]) -> int:
         """How many partial images a patch reaches, at most: counted at every place of the patch."""

@@ -69,8 +69,8 @@ class DoubleMasking(MaskedModel):
         with torch.no_grad():
             rounds = Rounds(views, images, self.settings.margin)
             certified = rounds.all_pairs(labels)
-            prediction = rounds.decided(rounds.second())
-        return Certificate(certified, prediction, rounds.agreement, rounds.passes)
+            logits = rounds.deciding(rounds.second())
+        return Certificate(certified, logits, rounds.agreement, rounds.passes)
 
     def _answered(self, views: Views, images: Tensor) -> Tensor:
         with torch.no_grad():

@@ -154,10 +154,18 @@ class MaskSet:
         whole = [box_masks(self.size, torch.tensor(mask, device=device)).any(0) for mask in self.masks]
         return torch.cat(whole)
 
-    def holds(self, boxes: Sequence[Box]) -> bool:
-        """Whether one of the masks hides all of the boxes."""
-        patch = box_masks(self.size, torch.tensor(list(boxes))).any(0)
-        return bool((self.hidden() | ~patch).flatten(1).all(1).any())
+    def covers(self, patches: Tensor) -> bool:
+        """Whether each of some patches lies inside a mask, each of its boxes inside one of the mask's rectangles.
+
+        patches: (P, R, 4) int64, each of R boxes, half-open (top, bottom, left, right).
+        """
+        found = torch.zeros(len(patches), dtype=torch.bool)
+        top, bottom, left, right = patches.cpu()[:, :, None].unbind(-1)
+        for mask in self.masks:
+            t, b, le, r = torch.tensor(mask).unbind(-1)
+            inside = (t <= top) & (bottom <= b) & (le <= left) & (right <= r)
+            found |= inside.any(2).all(1)
+        return bool(found.all())
 
 
 def _spans(n: int, p: int, k: int) -> list[tuple[int, int]]:

@@ -80,6 +80,10 @@ class MaskedModel(CertifiedModel):
         """What the certificate holds against, in pixels and percent."""
         return self.mask_set_for(image_size).threat
 
+    def covers(self, image_size: tuple[int, int], patches: Tensor) -> bool:
+        """See :class:`~blurnet.certified.base.CertifiedModel`: each patch lies inside a mask, box for box."""
+        return self.mask_set_for(image_size).covers(patches)
+
     def _views(self, images: Tensor) -> Views:
         self.check_model()
         check_form(images, channels=None)

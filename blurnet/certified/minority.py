@@ -75,14 +75,16 @@ class MinorityReports(MaskedModel):
         return Certificate(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def _proven(self, views: Views, images: Tensor, labels: Tensor) -> Certificate:
-        answer, _, votes, sure = self._answers(views, images)
+        logits, _, votes, sure = self._answers(views, images)
+        answer = logits.argmax(1)
         certified = (answer == labels) & ((votes == labels[:, None]) & sure).all(1)
         agreement = (votes == answer[:, None]).all(1)
-        return Certificate(certified, answer, agreement, torch.full_like(answer, 1 + votes.shape[1]))
+        return Certificate(certified, logits, agreement, torch.full_like(answer, 1 + votes.shape[1]))
 
     def _answers(self, views: Views, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Answers (n,) to the whole images, alarms (n,), answers (n, M) under masks, whether these would be heard."""
-        answer = torch.cat([self.model(part).argmax(1) for part in torch.split(images, self.settings.batch)])
+        """Logits (n, classes) of the whole images, alarms (n,), answers (n, M) under masks, which surely are heard."""
+        whole = self.model(images)
+        answer = whole.argmax(1)
         places = torch.cartesian_prod(
             torch.arange(len(images), device=images.device), torch.arange(len(views.hidden), device=images.device)
         )
@@ -95,4 +97,4 @@ class MinorityReports(MaskedModel):
             firm = lead >= self.settings.margin * logits.abs().amax(1)
             sure.append(firm & (likely > self.settings.threshold + self.settings.margin))
         vote, loud, certain = (torch.cat(rows).view(len(images), -1) for rows in (votes, heard, sure))
-        return answer, ((vote != answer[:, None]) & loud).any(1), vote, certain
+        return whole, ((vote != answer[:, None]) & loud).any(1), vote, certain

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from blurnet.certified.base import CertifiedModel
 from blurnet.evaluation.identity import fingerprint
 from blurnet.evaluation.report.parts import AdaptivePart, DefensesPart
 from blurnet.files import fill, read_safetensors
@@ -126,7 +127,12 @@ class FunctionModel(nn.Module):
 def adaptive_part(used: bool, net: nn.Module) -> AdaptivePart:
     """Whether attacks saw the surrogate gradients of the model's transformations, for the report."""
     transforms = [repr(transform) for transform in transforms_of(net)]
-    if not transforms:
+    if isinstance(net, CertifiedModel):
+        text = f"{type(net).__name__}({net.extra_repr()})"
+        note = f"The model is {text}: attacks saw its exact logits, with the gradient of the views that decide."
+        if transforms and not used:
+            note += " NOT adaptive: of the transformations behind it they saw no surrogate."
+    elif not transforms:
         note = "The model has no input transformation: its own gradient is exact."
     elif used:
         note = "Attacks saw each transformation's exact values with the gradient of its differentiable surrogate."

@@ -17,9 +17,13 @@ class Constant(CertifiedModel):
     def threat(self, image_size: tuple[int, int]) -> str:
         return "anything"
 
+    def covers(self, image_size: tuple[int, int], patches: Tensor) -> bool:
+        return True
+
     def proven(self, images: Tensor, labels: Tensor) -> Certificate:
-        answer = self(images).argmax(1)
-        return Certificate(answer == labels, answer, answer == 0, torch.zeros_like(answer))
+        logits = self(images)
+        answer = logits.argmax(1)
+        return Certificate(answer == labels, logits, answer == 0, torch.zeros_like(answer))
 
 
 def test_a_fourth():

@@ -14,6 +14,7 @@ from blurnet.certified.mask_set import MaskSet
 from blurnet.certified.minority import MinorityReports
 from blurnet.certified.rounds import Rounds, different
 from blurnet.certified.views import Views
+from blurnet.masks import grid_boxes
 from tests.certified.toys import PATCH, SIZE, Worst, images_for, patched, random_net, worst_images
 
 #: Every defense against a patch of 2x2 pixels on 8x8; further arguments are handed on.
@@ -139,11 +140,11 @@ def test_batch_and_companions_do_not_matter(make):
     for batch in (1, 7, 64):
         model = make(random_net(1), batch=batch)
         for mine, theirs in zip(model.certify(images, labels), whole, strict=True):
-            assert torch.equal(mine, theirs)
-        torch.testing.assert_close(model(images), wanted(images), rtol=1e-4, atol=1e-3)  # logits of hundreds
+            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-3)  # logits of hundreds
+        torch.testing.assert_close(model(images), wanted(images), rtol=1e-4, atol=1e-3)
     alone = [wanted.certify(images[i : i + 1], labels[i : i + 1]) for i in range(len(images))]
     for mine, theirs in zip(zip(*alone, strict=True), whole, strict=True):
-        assert torch.equal(torch.cat(mine), theirs)
+        torch.testing.assert_close(torch.cat(mine), theirs, rtol=1e-4, atol=1e-3)
 
 
 @each
@@ -152,6 +153,7 @@ def test_answers_are_those_of_the_certificate(make):
     labels = model(images).argmax(1)
     certificate = model.certify(images, labels)
     assert torch.equal(certificate.prediction, labels)
+    torch.testing.assert_close(certificate.logits, model(images), rtol=1e-4, atol=1e-3)
     assert 0 < certificate.certified.sum() < len(images)
     wrong = model.certify(images, (labels + 1) % 4)
     assert not wrong.certified.any()
@@ -249,6 +251,16 @@ def test_copies_and_state(make):
 @each
 def test_says_what_it_is_against(make):
     assert make(random_net(1)).threat((SIZE, SIZE)) == "one 2x2-pixel patch (6.2 % of 8x8), anywhere"
+
+
+@each
+def test_which_patches_it_covers(make):
+    """Those of its own size and smaller ones; no larger one, and not two at once."""
+    model, size = make(random_net(1)), (SIZE, SIZE)
+    for patch in (PATCH, (1, 2), 1):
+        assert model.covers(size, grid_boxes(size, patch)[:, None])
+    assert not model.covers(size, grid_boxes(size, 6)[:, None])
+    assert not model.covers(size, torch.tensor([[[0, 1, 0, 1], [7, 8, 7, 8]]]))
 
 
 def refused(make: Callable[..., CertifiedModel], model: Model, message: str) -> None:

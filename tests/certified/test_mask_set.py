@@ -10,6 +10,14 @@ from blurnet.masks import RP2_STICKERS, box_masks, grid_boxes
 from tests.certified.toys import plain_masks
 
 
+def test_what_covers_says_is_what_pixels_say():
+    """Of one patch: all of its pixels are behind a mask; of boxes at once: all of them behind the same one."""
+    masks = MaskSet.of(8, 2, 3)
+    for height, width in itertools.product(range(1, 6), repeat=2):
+        places = grid_boxes((8, 8), (height, width))
+        assert masks.covers(places[:, None]) == covered(masks, height, width)
+
+
 def covered(masks: MaskSet, height: int, width: int) -> bool:
     """Every place of a patch lies inside a mask: of its pixels none is left by all masks."""
     patches = box_masks(masks.size, grid_boxes(masks.size, (height, width)))[:, 0].bool().flatten(1)
@@ -63,12 +71,12 @@ def test_two_patches():
     one, two = MaskSet.of(8, 2, 3), MaskSet.of(8, (1, 3), 2)
     both = MaskSet.together(one, two)
     small, wide = grid_boxes((8, 8), 2).tolist(), grid_boxes((8, 8), (1, 3)).tolist()
-    assert all(both.holds([tuple(a), tuple(b)]) for a, b in itertools.product(small[::2], wide[::3]))
+    assert all(both.covers(torch.tensor([[a, b]])) for a, b in itertools.product(small[::2], wide[::3]))
     assert len(both) <= len(one) * len(two)
     twice = MaskSet.together(one, one)
     assert len(twice) == 36  # of 9 masks, each two
-    assert all(twice.holds([tuple(a), tuple(b)]) for a, b in itertools.product(small[::3], repeat=2))
-    assert not one.holds([tuple(small[0]), tuple(small[-1])])
+    assert all(twice.covers(torch.tensor([[a, b]])) for a, b in itertools.product(small[::3], repeat=2))
+    assert not one.covers(torch.tensor([[small[0], small[-1]]]))
 
 
 @pytest.mark.parametrize("reach", [0, 1, 3, None])
@@ -80,7 +88,7 @@ def test_stickers_that_move_together(reach, k):
     for y, x in itertools.product(range(-far, far + 1), repeat=2):
         moved = [(t + y, b + y, left + x, right + x) for t, b, left, right in RP2_STICKERS]
         if all(t >= 0 and b <= 32 and left >= 0 and right <= 32 for t, b, left, right in moved):
-            assert masks.holds(moved), (y, x)
+            assert masks.covers(torch.tensor([moved])), (y, x)
             seen += 1
     assert seen >= min((2 * far + 1) ** 2, 100)
     assert "2.9 % of 32x32" in masks.threat
