@@ -71,7 +71,7 @@ class Derandomized(CertifiedModel):
     Raises:
         ValueError, TypeError: as :class:`~blurnet.certified.double_masking.DoubleMasking`.
 
-    Source: Levine and Feizi 2020, "(De)Randomized Smoothing", sections 3 and 4; Salman et al. 2022, "Certified Patch
+    Source: Levine and Feizi 2020, "(De)Randomized Smoothing"; Salman et al. 2022, "Certified Patch
     Robustness via Smoothed Vision Transformers", for ``stride`` and votes by the largest logit. Their count of the
     partial images that a patch reaches is one too few where the stride does not divide the width of the image.
     """

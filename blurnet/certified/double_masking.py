@@ -46,7 +46,7 @@ class DoubleMasking(MaskedModel):
         ValueError, TypeError: bad settings; at a call, a patch that does not fit the images, or a model in training
             mode or with random parts.
 
-    Source: Xiang et al. 2022, "PatchCleanser", Algorithms 1 and 2 and Theorem 1; here images side by side.
+    Source: Xiang et al. 2022, "PatchCleanser", Algorithms 1 and 2; here images side by side.
     """
 
     @takes(DoubleMaskingSettings)

@@ -25,8 +25,7 @@ class MaskSet:
     Raises:
         ValueError: no masks, or one that leaves the image or hides all of it.
 
-    Source: Xiang et al. 2022, "PatchCleanser", section 3.2, for one patch; a mask of several rectangles hides what has
-    several parts.
+    Source: Xiang et al. 2022, "PatchCleanser", for one patch; several rectangles a mask, for several patches, are ours.
     """
 
     size: Size
@@ -61,7 +60,7 @@ class MaskSet:
             ValueError: a patch that does not fit, or fills the image; one mask along an axis, which would hide
                 everything.
 
-        Source: Xiang et al. 2022, "PatchCleanser", section 3.2 and Eq. 3.
+        Source: Xiang et al. 2022, "PatchCleanser" (the mask set as their code makes it).
         """
         size, (height, width) = _pair(image_size, "image_size"), _pair(patch, "patch")
         _check_fits(size, [(0, height, 0, width)], masks)

@@ -44,7 +44,7 @@ class MinorityReports(MaskedModel):
     Raises:
         ValueError, TypeError: as :class:`~blurnet.certified.double_masking.DoubleMasking`.
 
-    Source: McCoyd et al. 2020, "Minority Reports Defense"; Xiang et al. 2022, "PatchCleanser", appendix, for the rule.
+    Source: McCoyd et al. 2020, "Minority Reports Defense"; the rule as the authors of PatchCleanser restate it.
     """
 
     settings: MinoritySettings
