@@ -22,7 +22,7 @@ from blurnet.data.module import get_data
 from blurnet.zoo.models import load_model
 
 Answer = tuple[Tensor, Tensor]  #: defended answers (N,), certificates (N,) bool
-FILL, BATCH = 0.5, 128
+FILL, BATCH = 0.5, 64
 
 #: What is certified at least so many times as fast as this peer.
 LIMITS = {"loop": 10.0, "published": 3.0}
@@ -81,7 +81,8 @@ def all_pairs(net: nn.Module, images: Tensor, labels: Tensor, masks: Tensor) -> 
     for start in range(0, len(images), BATCH):
         part = images[start : start + BATCH]
         for i, j in itertools.combinations_with_replacement(range(count), 2):
-            vote = net(torch.where(masks[i] | masks[j], FILL, part)).argmax(1)
+            shown = torch.where(masks[i] | masks[j], FILL, part)
+            vote = net(shown.contiguous(memory_format=torch.channels_last)).argmax(1)
             table[start : start + BATCH, i, j] = table[start : start + BATCH, j, i] = vote
     answers = [answered(one.diagonal().tolist(), lambda i, j, one=one: int(one[i, j])) for one in table]  # type: ignore[misc]
     return torch.tensor(answers), (table == labels[:, None, None]).flatten(1).all(1)
@@ -94,11 +95,13 @@ def main() -> None:
     parser.add_argument("--data", default="synthetic", help="its test split, such as lisa-crops:DIR")
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--area", type=float, default=0.05, help="the patch's share of the image")
-    parser.add_argument("--masks", type=int, default=4, help="k, along each axis")
+    parser.add_argument("--masks", type=int, default=6, help="k, along each axis; 6 is the published budget")
     parser.add_argument("--threads", type=int, default=2, help="CPU threads of torch")
+    parser.add_argument("--cpu", action="store_true", help="count CPU seconds, for a machine that others use too")
     chosen = parser.parse_args()
+    clock = time.process_time if chosen.cpu else time.perf_counter
     torch.set_num_threads(chosen.threads)
-    net = Counted(load_model(chosen.model)).eval()
+    net = Counted(load_model(chosen.model).to(memory_format=torch.channels_last)).eval()
     data = get_data(chosen.data, image_size=(32, 32))
     data.setup("test")
     split = data.split("test")
@@ -119,15 +122,16 @@ def main() -> None:
         "loop": lambda: one_by_one(net, images, labels, masks, batched=False),
     }
     print(f"{chosen.model}, {len(images)} images of {chosen.data.partition(':')[0]}, {ours.threat((32, 32))}")
+    unit = "CPU second" if chosen.cpu else "second"
     print(f"torch {torch.__version__}, {chosen.threads} threads, {len(masks)} masks\n")
-    print("| way | images a second | passes an image | ours is faster by | at least |\n|---|---:|---:|---:|---:|")
+    print(f"| way | images a {unit} | passes an image | ours is faster by | at least |\n|---|---:|---:|---:|---:|")
     wanted, fastest = None, 0.0
     for name, way in ways.items():
         with torch.no_grad():
             net(images[:BATCH])
-            net.seen, start = 0, time.perf_counter()
+            net.seen, start = 0, clock()
             found = way()
-            seconds = time.perf_counter() - start
+            seconds = clock() - start
         wanted, fastest = (found, seconds) if wanted is None else (wanted, fastest)
         if not all(map(torch.equal, found, wanted)):
             raise SystemExit(f"{name} gives other answers than ours")

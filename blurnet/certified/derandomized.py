@@ -39,7 +39,7 @@ class DerandomizedSettings(Settings, owner="Derandomized"):
     stride: Count = 1
     threshold: Fraction | None = None
     fill: Fraction = 0.5
-    batch: Count = field(default=128, repr=False)
+    batch: Count = field(default=64, repr=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()

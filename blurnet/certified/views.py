@@ -5,7 +5,7 @@ from contextvars import copy_context
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from blurnet.bpda import with_pullback
 from blurnet.certified.base import Model
@@ -39,9 +39,10 @@ class Views:
         Yields:
             Which of the views, and their logits (at most ``batch``, classes) in float32 at least.
         """
+        layout = layout_of(self.model)
         for start in range(0, len(places), self.batch):
             part = slice(start, min(start + self.batch, len(places)))
-            logits = self.model(self.made(images, places[part]))
+            logits = self.model(self.made(images, places[part]).contiguous(memory_format=layout))
             _check(logits, part.stop - start)
             yield part, logits if logits.dtype == torch.float64 else logits.float()
 
@@ -82,6 +83,14 @@ class Views:
             return total
 
         return with_pullback(value, images, pullback)
+
+
+def layout_of(model: Model) -> torch.memory_format:
+    """Channels last where a model's convolutions have their weights so, which is faster on many processors."""
+    weights = (p for p in model.parameters() if p.ndim == 4) if isinstance(model, nn.Module) else iter(())
+    first = next((p for p in weights if p.shape[1] > 1 and p.shape[2:].numel() > 1), None)
+    last = first is not None and first.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def _check(logits: Tensor, n: int) -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from blurnet.certified.mask_set import MaskSet
-from blurnet.certified.views import Views
+from blurnet.certified.views import Views, layout_of
 from tests.certified.toys import images_for, random_net
 
 HIDDEN = MaskSet.of(8, 2, 3).hidden()
@@ -37,6 +37,21 @@ def test_the_gradient_is_that_of_the_weighted_sum():
         assert (value == 0).all()
         (found,) = torch.autograd.grad((value * upstream).sum(), leaf)
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
+
+
+def test_views_lie_in_memory_as_the_weights_do():
+    """A net whose convolutions are channels last is shown such views; any other, and a function, plain ones."""
+    net = nn.Conv2d(3, 4, 3)
+    assert layout_of(net) == torch.contiguous_format
+    assert layout_of(net.to(memory_format=torch.channels_last)) == torch.channels_last
+    assert layout_of(lambda x: x) == torch.contiguous_format
+    seen = []
+    whole = nn.Sequential(net, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    whole.register_forward_pre_hook(
+        lambda _, inputs: seen.append(inputs[0].is_contiguous(memory_format=torch.channels_last))
+    )
+    list(Views(whole, HIDDEN, 0.5, 8).answers(images_for(2), torch.tensor([[0, 0], [1, 1]])))
+    assert seen == [True]
 
 
 def test_a_model_that_gives_no_logits():
