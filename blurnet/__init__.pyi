@@ -28,6 +28,12 @@ from .attacks.wrappers.penalty import WithPenalty as WithPenalty
 from .attacks.wrappers.smallest import SmallestRadius as SmallestRadius
 from .attacks.wrappers.worst_of import WorstOf as WorstOf
 from .balls import Ball as Ball
+from .certified.base import Certificate as Certificate
+from .certified.base import CertifiedModel as CertifiedModel
+from .certified.derandomized import Derandomized as Derandomized
+from .certified.double_masking import DoubleMasking as DoubleMasking
+from .certified.mask_set import MaskSet as MaskSet
+from .certified.minority import MinorityReports as MinorityReports
 from .evaluation.config import EvaluationConfig as EvaluationConfig
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.report.report import Report as Report
