@@ -56,6 +56,8 @@ from .transforms.base import identity_bpda as identity_bpda
 from .transforms.base import transforms_of as transforms_of
 from .transforms.bilateral import Bilateral as Bilateral
 from .transforms.bit_depth import BitDepth as BitDepth
+from .transforms.class_inpainting.cam import class_activation_maps as class_activation_maps
+from .transforms.class_inpainting.class_inpainting import ClassInpainting as ClassInpainting
 from .transforms.gaussian import Gaussian as Gaussian
 from .transforms.jpeg.jpeg import JPEG as JPEG
 from .transforms.lgs.lgs import LGS as LGS

@@ -7,6 +7,7 @@ a program, while its ONNX file, of thousands of operations, takes very long to w
 one is refused by name:
 
 - JPEG: its codec is a library outside of torch.
+- ClassInpainting: it looks into the net, and fills boxes whose places depend on the image.
 - DigitalWatermark: it takes gradients of the net, and fills a region whose size depends on the image.
 - TotalVariationMin: how many iterations it takes depends on the image.
 - RandomResizePad, and TotalVariationMin with ``drop``: a file has no new random numbers for every call.
@@ -31,6 +32,7 @@ from blurnet.modes import resting
 from blurnet.nets.image_size import image_size
 from blurnet.nets.vision import device_of
 from blurnet.transforms.base import Transform
+from blurnet.transforms.class_inpainting.class_inpainting import ClassInpainting
 from blurnet.transforms.jpeg.jpeg import JPEG
 from blurnet.transforms.total_variation import TotalVariationMin
 from blurnet.transforms.watermark.watermark import DigitalWatermark
@@ -45,6 +47,7 @@ TOLERANCE = 1e-4
 #: Transformations that cannot leave Python, and why.
 REFUSED: dict[type[nn.Module], str] = {
     JPEG: "its codec is a library outside of torch",
+    ClassInpainting: "it looks into the net and fills boxes whose places depend on the image",
     DigitalWatermark: "it takes gradients of the net and fills a region whose size depends on the image",
     TotalVariationMin: "how many iterations it takes depends on the image",
 }

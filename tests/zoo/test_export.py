@@ -25,6 +25,7 @@ CLASSES = [f"class {i}" for i in range(18)]
 ARGS = {"total_variation": {"alpha": 1e-4}, "tikhonov": {"alpha": 1e-4, "operator": "pinv"}}
 IMAGES = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(7))
 REFUSED = {
+    "class_inpainting": "looks into the net",
     "digital_watermark": "takes gradients",
     "jpeg": "codec",
     "random_resize_pad": "random numbers",
