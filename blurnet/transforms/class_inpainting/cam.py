@@ -37,7 +37,7 @@ class Evidence:
             gradients = [torch.autograd.grad(total, self.maps, retain_graph=True)[0] for total in totals]
             weights = torch.stack([gradient.mean((-2, -1)) for gradient in gradients], 1)
         maps, weights = (values.to(torch.promote_types(values.dtype, torch.float32)) for values in (maps, weights))
-        return (weights @ maps.flatten(2)).unflatten(2, maps.shape[-2:]).relu()
+        return torch.einsum("nkc,nchw->nkhw", weights, maps).relu()
 
 
 def class_activation_maps(
@@ -144,7 +144,7 @@ class _Watch(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.maps: Tensor | None = None
-        self._source: Any = None  # what the maps are a copy of
+        self._source: Tensor | None = None  # what the maps are a copy of
         self._linear: tuple[Tensor, Tensor, Tensor] | None = None
         self._convolved = False
 
@@ -156,19 +156,23 @@ class _Watch(TorchFunctionMode):
         if not isinstance(first, Tensor) or first.requires_grad or first.ndim != 4:
             with torch.enable_grad():
                 output = func(*args, **kwargs)
-            if func is F.linear:
+            if func is F.linear and isinstance(first, Tensor):
                 self._linear = (first, args[1], output)
             return output.detach() if isinstance(output, Tensor) and _spatial(output) else output
         output = func(*args, **kwargs)
-        if not (_spatial(first) or self.maps is None) or not _pooled(output, len(first)):
-            return output
-        if first is not self._source:
-            swapped = output.shape[1] == first.shape[3] != first.shape[1]  # (N, h, w, C), as of Swin transformers
-            self._source, self._swapped = first, swapped
-            self.maps = (first.movedim(3, 1) if swapped else first).detach().requires_grad_()
-        with torch.enable_grad():
-            copy = self.maps.clone()  # a following layer may work in place
-            return func(copy.movedim(1, 3) if self._swapped else copy, *args[1:], **kwargs)
+        if (_spatial(first) or self.maps is None) and _pooled(output, len(first)):
+            with torch.enable_grad():
+                return func(self._begun(first, output), *args[1:], **kwargs)
+        return output
+
+    def _begun(self, maps: Tensor, pooled: Tensor) -> Tensor:
+        """The same maps as the beginning of the graph; for the second that pools them the same beginning."""
+        swapped = pooled.shape[1] == maps.shape[3] != maps.shape[1]  # (N, h, w, C), as of Swin transformers
+        if self.maps is None or maps is not self._source:
+            self._source = maps
+            self.maps = (maps.movedim(3, 1) if swapped else maps).detach().requires_grad_()
+        copy = self.maps.clone()  # a following layer may work in place
+        return copy.movedim(1, 3) if swapped else copy
 
     def averaging(self, logits: Tensor) -> Tensor | None:
         """The weight of the linear layer that gave the logits, if what it took are the means of the maps."""

@@ -57,7 +57,7 @@ class ClassInpainting(Transform):
     move them puts the activation maps into the loss.
 
     The paper's inpainting is a network whose weights nobody provides: diffusion, or OpenCV's, stands for it. It does
-    not settle the numbers of classes and maxima, w, the separation, sigma and the mixture: the defaults are our reading.
+    not settle the numbers of classes and maxima, w, the separation, sigma and the mixture: the defaults are ours.
 
     The net is referred to, not owned: it is no part of ``parameters()`` or of the state dict, which stays empty, and
     does not follow ``.to(device)``: move the model that owns it. ``copy.deepcopy`` of a model that holds both
