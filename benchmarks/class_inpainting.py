@@ -1,7 +1,7 @@
 """``python -m benchmarks.class_inpainting``: class activation maps beside pytorch-grad-cam, and what the rest costs.
 
 The maps of five classes, of the same net and images, in interleaved rounds: pytorch-grad-cam goes through the net,
-forwards and backwards, once a class. And ClassInpainting at boxes that are known, so without its pass of the net, beside
+forwards and backwards, once a class. And ClassInpainting at boxes that are known, without its pass of the net, beside
 the wavelet denoising that it contains. Set the allocator as ``make bench`` does.
 """
 

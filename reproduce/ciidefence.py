@@ -1,8 +1,8 @@
 """CIIDefence: its five attacks, made on the plain net, and then attackers who know the defense.
 
-    python -m reproduce.ciidefence --data-root DIR [--limit N] [--steps N] [--radius N] [--json FILE]
+    python -m reproduce.ciidefence --data-root DIR [--limit N] [--steps N] [--radius N] [--clean] [--json FILE]
 
-FGSM, I-FGSM, DeepFool, Carlini & Wagner and PGD are made on the plain net and shown to both nets; "transfer" counts the
+FGSM, I-FGSM, DeepFool, PGD and Carlini & Wagner are made on the plain net and shown to both nets; "transfer" counts the
 photos that stand against all five. The others attack the defended net itself, which finds its boxes anew at every step:
 
 - BPDA: PGD with the authors' gradient, as if inpainting, denoising and fusion did nothing.
@@ -50,8 +50,8 @@ MADE_ON_PLAIN: dict[str, tuple[str, int | None]] = {
     "FGSM": ("fgsm", None),
     "I-FGSM": ("bim", None),
     "DeepFool": ("deepfool", 20),
-    "C&W": ("carlini-wagner", 20),
     "PGD": ("pgd-foolbox", None),
+    "C&W": ("carlini-wagner", 20),
 }
 
 #: The attacks on the defended net itself.
@@ -119,7 +119,7 @@ def measured(setup: Setup, net: nn.Module, column: str, images: Tensor, labels: 
 def table(setup: Setup, cells: Cells, options: argparse.Namespace) -> dict[str, dict[str, str]]:
     """Marks by net and column, batch by batch; a finished batch is not attacked again."""
     net = setup.defended(DEFENSE)
-    columns = ("clean", *MADE_ON_PLAIN, *ADAPTIVE)
+    columns = ("clean",) if options.clean else ("clean", *ADAPTIVE, *MADE_ON_PLAIN)
     found: dict[str, dict[str, str]] = {"plain": {}, "defended": {}}
     with tqdm(total=len(columns) * len(setup.pool), desc="attacks", unit="photo") as bar:
         for column in columns:
@@ -133,7 +133,7 @@ def table(setup: Setup, cells: Cells, options: argparse.Namespace) -> dict[str, 
                 for name, text in part.items():
                     found[name][column] = found[name].get(column, "") + text
                 bar.update(len(part["defended"]))
-    for texts in found.values():
+    for texts in found.values() if not options.clean else ():
         texts["transfer"] = _standing([texts[column] for column in MADE_ON_PLAIN])
         texts["worst of all"] = _standing([text for column, text in texts.items() if column != "clean"])
     return found
@@ -156,6 +156,12 @@ def verdict(found: dict[str, str]) -> str:
     )
 
 
+def cost(found: dict[str, dict[str, str]]) -> str:
+    """What the defense costs without attack, in points."""
+    plain, defended = (rate(found[name]["clean"]) for name in ("plain", "defended"))
+    return f"Without attack the defense costs {plain.value - defended.value:.1f} points of accuracy."
+
+
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = setup_parser(__doc__, limit=LIMIT, out="runs/ciidefence")
@@ -164,6 +170,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=STEPS, help=f"of BPDA, exact and steered (default: {STEPS})")
     parser.add_argument("--queries", type=int, default=100, help="of the hard-label attack (default: 100)")
     parser.add_argument("--budget", choices=("quick", "standard"), default="quick", help="of AutoPatch")
+    parser.add_argument("--clean", action="store_true", help="no attack: what the defense costs on clean photos")
     return parser.parse_args()
 
 
@@ -174,12 +181,13 @@ def main() -> None:
     decided = settings(setup, arguments, "radius", "steps", "queries", "budget")
     decided["defense"] = repr(setup.defended(DEFENSE)[0])  # type: ignore[index]
     found = table(setup, Cells(arguments.out, "ciidefence", decided), arguments)
-    said = verdict(found["defended"])
+    said = cost(found) if arguments.clean else verdict(found["defended"])
     columns = ("clean", *MADE_ON_PLAIN, "transfer", *ADAPTIVE, "worst of all")
     rows = [
         {"net": name, "accuracy": {column: rate(text) for column, text in texts.items()}}
         for name, texts in found.items()
     ]
+    columns = tuple(column for column in columns if column in found["defended"])
     lines = [[name, *(shown(rate(texts[c])) if c in texts else "-" for c in columns)] for name, texts in found.items()]
     print(f"{said}\n")
     print(markdown([f"CIIDefence: accuracy, n={len(setup.pool)}", *columns], lines))
