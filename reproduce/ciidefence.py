@@ -1,6 +1,6 @@
 """CIIDefence: its five attacks, made on the plain net, and then attackers who know the defense.
 
-    python -m reproduce.ciidefence --data-root DIR [--limit N] [--steps N] [--radius N] [--clean] [--json FILE]
+    python -m reproduce.ciidefence --data-root DIR [--limit N] [--steps N] [--radius N] [--attacks NAME ...] [--json FILE]
 
 FGSM, I-FGSM, DeepFool, PGD and Carlini & Wagner are made on the plain net and shown to both nets; "transfer" counts the
 photos that stand against all five. The others attack the defended net itself, which finds its boxes anew at every step:
@@ -119,7 +119,7 @@ def measured(setup: Setup, net: nn.Module, column: str, images: Tensor, labels: 
 def table(setup: Setup, cells: Cells, options: argparse.Namespace) -> dict[str, dict[str, str]]:
     """Marks by net and column, batch by batch; a finished batch is not attacked again."""
     net = setup.defended(DEFENSE)
-    columns = ("clean",) if options.clean else ("clean", *ADAPTIVE, *MADE_ON_PLAIN)
+    columns = ("clean", *options.attacks)
     found: dict[str, dict[str, str]] = {"plain": {}, "defended": {}}
     with tqdm(total=len(columns) * len(setup.pool), desc="attacks", unit="photo") as bar:
         for column in columns:
@@ -133,9 +133,11 @@ def table(setup: Setup, cells: Cells, options: argparse.Namespace) -> dict[str, 
                 for name, text in part.items():
                     found[name][column] = found[name].get(column, "") + text
                 bar.update(len(part["defended"]))
-    for texts in found.values() if not options.clean else ():
-        texts["transfer"] = _standing([texts[column] for column in MADE_ON_PLAIN])
-        texts["worst of all"] = _standing([text for column, text in texts.items() if column != "clean"])
+    for texts in found.values():
+        groups = {"transfer": MADE_ON_PLAIN, "worst of all": (*MADE_ON_PLAIN, *ADAPTIVE)}
+        for name, group in groups.items():
+            if tried := [texts[column] for column in group if column in texts]:
+                texts[name] = _standing(tried)
     return found
 
 
@@ -170,7 +172,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=STEPS, help=f"of BPDA, exact and steered (default: {STEPS})")
     parser.add_argument("--queries", type=int, default=100, help="of the hard-label attack (default: 100)")
     parser.add_argument("--budget", choices=("quick", "standard"), default="quick", help="of AutoPatch")
-    parser.add_argument("--clean", action="store_true", help="no attack: what the defense costs on clean photos")
+    every = (*ADAPTIVE, *MADE_ON_PLAIN)
+    help_ = "columns to run (default: all); none, to see what the defense costs on clean photos"
+    parser.add_argument("--attacks", nargs="*", metavar="NAME", choices=every, default=every, help=help_)
     return parser.parse_args()
 
 
@@ -181,7 +185,7 @@ def main() -> None:
     decided = settings(setup, arguments, "radius", "steps", "queries", "budget")
     decided["defense"] = repr(setup.defended(DEFENSE)[0])  # type: ignore[index]
     found = table(setup, Cells(arguments.out, "ciidefence", decided), arguments)
-    said = cost(found) if arguments.clean else verdict(found["defended"])
+    said = verdict(found["defended"]) if {"BPDA", "exact"} <= set(arguments.attacks) else cost(found)
     columns = ("clean", *MADE_ON_PLAIN, "transfer", *ADAPTIVE, "worst of all")
     rows = [
         {"net": name, "accuracy": {column: rate(text) for column, text in texts.items()}}
