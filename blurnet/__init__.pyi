@@ -65,6 +65,8 @@ from .transforms.base import identity_bpda as identity_bpda
 from .transforms.base import transforms_of as transforms_of
 from .transforms.bilateral import Bilateral as Bilateral
 from .transforms.bit_depth import BitDepth as BitDepth
+from .transforms.class_inpainting.cam import class_activation_maps as class_activation_maps
+from .transforms.class_inpainting.class_inpainting import ClassInpainting as ClassInpainting
 from .transforms.deep_image_prior.deep_image_prior import DeepImagePrior as DeepImagePrior
 from .transforms.deep_image_prior.deep_image_prior import deep_image_prior as deep_image_prior
 from .transforms.gaussian import Gaussian as Gaussian

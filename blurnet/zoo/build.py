@@ -32,6 +32,7 @@ from blurnet.strict import check_arguments
 from blurnet.transforms.base import Transform, defend
 from blurnet.transforms.bilateral import Bilateral
 from blurnet.transforms.bit_depth import BitDepth
+from blurnet.transforms.class_inpainting.class_inpainting import ClassInpainting
 from blurnet.transforms.deep_image_prior.deep_image_prior import DeepImagePrior
 from blurnet.transforms.gaussian import Gaussian
 from blurnet.transforms.jpeg.jpeg import JPEG
@@ -78,6 +79,7 @@ TRANSFORMS: dict[str, Callable[..., Transform]] = {
     "lgs": LGS,
     "bilateral": Bilateral,
     "bit_depth": BitDepth,
+    "class_inpainting": ClassInpainting,
     "digital_watermark": DigitalWatermark,
     "dip": DeepImagePrior,
     "gaussian": Gaussian,
@@ -126,7 +128,7 @@ def build(spec: ModelSpec, weights: str | os.PathLike[str] | None = None) -> nn.
     for (side, layer), modules in sorted(places.items(), key=lambda item: -item[0][1].count(".")):
         net = (insert_after if side == "after" else insert_before)(net, layer, *modules)
     for module in front.values():
-        if isinstance(module, DigitalWatermark):
+        if isinstance(module, Transform):
             module.attach(net)
     whole = nn.Sequential(OrderedDict([*front.items(), ("net", net)])) if front else net
     return whole if certified is None else _around(whole, certified)

@@ -7,6 +7,7 @@ a program, while its ONNX file, of thousands of operations, takes very long to w
 one is refused by name:
 
 - JPEG: its codec is a library outside of torch.
+- ClassInpainting: it looks into the net, and fills boxes whose places depend on the image.
 - DigitalWatermark: it takes gradients of the net, and fills a region whose size depends on the image.
 - DeepImagePrior: it trains a net for every image.
 - TotalVariationMin: how many iterations it takes depends on the image.
@@ -36,6 +37,7 @@ from blurnet.modes import resting
 from blurnet.nets.image_size import image_size
 from blurnet.nets.vision import device_of
 from blurnet.transforms.base import Transform
+from blurnet.transforms.class_inpainting.class_inpainting import ClassInpainting
 from blurnet.transforms.deep_image_prior.deep_image_prior import DeepImagePrior
 from blurnet.transforms.jpeg.jpeg import JPEG
 from blurnet.transforms.total_variation import TotalVariationMin
@@ -56,6 +58,7 @@ REFUSED: dict[type[nn.Module], str] = {
     Derandomized: _VIEWS,
     MinorityReports: _VIEWS,
     JPEG: "its codec is a library outside of torch",
+    ClassInpainting: "it looks into the net and fills boxes whose places depend on the image",
     DigitalWatermark: "it takes gradients of the net and fills a region whose size depends on the image",
     DeepImagePrior: "it trains a net for every image",
     TotalVariationMin: "how many iterations it takes depends on the image",

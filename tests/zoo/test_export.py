@@ -32,6 +32,7 @@ IMAGES = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(7))
 REFUSED = {
     "derandomized": "masked views",
     "double_masking": "masked views",
+    "class_inpainting": "looks into the net",
     "digital_watermark": "takes gradients",
     "jpeg": "codec",
     "random_resize_pad": "random numbers",
