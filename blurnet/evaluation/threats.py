@@ -150,6 +150,9 @@ class Nearest:
         """None, (N,) bool."""
         return clean.new_zeros(len(clean), dtype=torch.bool)
 
+    def patches(self, size: tuple[int, int]) -> None:
+        """The whole image."""
+
 
 def changed_box(clean: Tensor, adversarial: Tensor) -> Tensor:
     """The smallest box around all changed pixels of images (N, C, H, W): (N, 4) int64, half-open; -1 where none is."""

@@ -149,9 +149,9 @@ def _check(net: nn.Module, batch: int | None) -> None:
     if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
         raise ValueError(f"export batch: expected a positive number of images, or None for any, got {batch!r}")
     for name, module in net.named_modules():
-        why = next((reason for kind, reason in REFUSED.items() if isinstance(module, kind)), None)
-        if isinstance(module, Transform) and module.random:
-            why = "it draws new random numbers at every call"
+        draws = isinstance(module, Transform) and module.random
+        drawing = "it draws new random numbers at every call" if draws else None
+        why = next((reason for kind, reason in REFUSED.items() if isinstance(module, kind)), drawing)
         if why:
             where = f" ({name})" if name else ""
             advice = "export the net without it, and run the defense in front of it in Python"

@@ -34,6 +34,7 @@ REFUSED = {
     "double_masking": "masked views",
     "class_inpainting": "looks into the net",
     "digital_watermark": "takes gradients",
+    "dip": "trains a net",
     "jpeg": "codec",
     "random_resize_pad": "random numbers",
     "total_variation_min": "how many iterations",

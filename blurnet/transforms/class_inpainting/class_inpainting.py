@@ -56,8 +56,9 @@ class ClassInpainting(Transform):
     inpainting and mixing with the boxes as they are; these are a step function of the image: an attacker who wants to
     move them puts the activation maps into the loss.
 
-    The paper's inpainting is a network whose weights nobody provides: diffusion, or OpenCV's, stands for it. It does
-    not settle the numbers of classes and maxima, w, the separation, sigma and the mixture: the defaults are ours.
+    The paper's inpainting is a network whose weights nobody provides: diffusion, OpenCV's, or a deep image prior stands
+    for it. The paper does not settle the numbers of classes and maxima, w, the separation, sigma and the mixture: the
+    defaults are ours.
 
     The net is referred to, not owned: it is no part of ``parameters()`` or of the state dict, which stays empty, and
     does not follow ``.to(device)``: move the model that owns it. ``copy.deepcopy`` of a model that holds both

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from blurnet.transforms.class_inpainting.fusion import fuse, inpaint_and_denoise
+from blurnet.transforms.deep_image_prior.deep_image_prior import prior_inpaint
+from blurnet.transforms.deep_image_prior.settings import DeepImagePriorSettings
 from blurnet.transforms.watermark.inpaint import inpaint
 from blurnet.transforms.wavelet import wavelet_denoise
 
@@ -84,3 +86,15 @@ def test_half_precision_keeps_its_type(noise):
 def test_bad_settings_raise(noise, settings, message):
     with pytest.raises(ValueError, match=message):
         inpaint_and_denoise(noise, box(20, 31), **settings)
+
+
+def test_a_deep_image_prior_takes_its_place_with_the_gradient_of_the_diffusion(noise):
+    mask, settings = box(20, 31), DeepImagePriorSettings(4)
+    x = noise.clone().requires_grad_()
+    out = inpaint_and_denoise(x, mask, 1.0, inpainting="deep_image_prior", iterations=4)
+    wanted = prior_inpaint(noise, mask, settings)
+    assert torch.equal(out[..., 5:12, 9:16], wanted[..., 5:12, 9:16])
+    gradients = [torch.autograd.grad(y[..., 5:12, 9:16].sum(), x)[0] for y in (out, inpaint_and_denoise(x, mask, 1.0))]
+    torch.testing.assert_close(*gradients)
+    empty = inpaint_and_denoise(noise, mask * 0, 1.0, inpainting="deep_image_prior")
+    assert torch.equal(empty, wavelet_denoise(noise))
