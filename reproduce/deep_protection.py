@@ -209,7 +209,7 @@ def _line(row: dict[str, Any]) -> list[str]:
     given = f"{published['oracle']} / {published['fixed']}" if published else ""
     stop = lambda look: "" if look["median stop"] is None else f" at {look['median stop']:g}"  # noqa: E731
     distance = "" if m["median l2"] is None else f"{m['median l2']:.2f}"
-    count = "-" if m["before"] is None else str(m["before"].n)
+    count = str(sum(row["stops"].values())) if m["fooled"] is None else f"{m['fooled'].count} of {m['fooled'].n}"
     rules = [pair(m[rule]) + stop(m[rule]) for rule in RULES]
     return [row["row"], given, count, distance, shown(m["before"]), shown(m["oracle"]), pair(m["fixed"]), *rules]
 
@@ -264,7 +264,7 @@ def main() -> None:
     at = grid(arguments.iterations, arguments.every)
     together = [entry for name, entries in found.items() if name != CLEAN for entry in entries]
     rows = [row_of(name, entries, at) for name, entries in [*found.items(), (ALL, together)]]
-    header = ["Deep Protection", "published: oracle / fixed", "fooled", "median L2", "before: top-5"]
+    header = ["Deep Protection", "published: oracle / fixed", "photos, fooled", "median L2", "before: top-5"]
     header += ["oracle: top-5", f"{arguments.iterations} fixed: top-1 / top-5"]
     print(markdown([*header, *(f"{rule}: top-1 / top-5" for rule in RULES)], [_line(row) for row in rows]))
     detected = detection(found, at)
