@@ -1,6 +1,7 @@
 """Every public name, once: ``lazy_loader`` reads this file, and so do type checkers."""
 
 from .attacks.autopatch import AutoPatch as AutoPatch
+from .attacks.ball.newtonfool import NewtonFool as NewtonFool
 from .attacks.ball.pgd import FGSM as FGSM
 from .attacks.ball.pgd import PGD as PGD
 from .attacks.ball.square import Square as Square
@@ -12,6 +13,7 @@ from .attacks.patch.location import BestLocation as BestLocation
 from .attacks.patch.low_frequency import LowFrequency as LowFrequency
 from .attacks.patch.pgd import PatchPGD as PatchPGD
 from .attacks.patch.random_search import PatchRandomSearch as PatchRandomSearch
+from .attacks.published import published_attack as published_attack
 from .attacks.universal.adversarial_patch import AdversarialPatch as AdversarialPatch
 from .attacks.universal.files import load_imagenet_patch as load_imagenet_patch
 from .attacks.universal.held_out import HeldOutPatch as HeldOutPatch
@@ -23,8 +25,15 @@ from .attacks.wrappers.model import BPDA as BPDA
 from .attacks.wrappers.model import EOT as EOT
 from .attacks.wrappers.model import Transfer as Transfer
 from .attacks.wrappers.penalty import WithPenalty as WithPenalty
+from .attacks.wrappers.smallest import SmallestRadius as SmallestRadius
 from .attacks.wrappers.worst_of import WorstOf as WorstOf
 from .balls import Ball as Ball
+from .certified.base import Certificate as Certificate
+from .certified.base import CertifiedModel as CertifiedModel
+from .certified.derandomized import Derandomized as Derandomized
+from .certified.double_masking import DoubleMasking as DoubleMasking
+from .certified.mask_set import MaskSet as MaskSet
+from .certified.minority import MinorityReports as MinorityReports
 from .evaluation.config import EvaluationConfig as EvaluationConfig
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.report.report import Report as Report

@@ -61,6 +61,8 @@ class Rate:
         count, n = int(flags.sum()), len(flags)
         if groups is None or len(set(groups)) == n:
             return cls.of(count, n)
+        if len(set(groups)) == 1:  # nothing to resample
+            return cls.pooled(count, n, 1)
         counts, sizes = _by_group(flags.tolist(), groups)
         low, high = _clustered(tuple(counts), tuple(sizes))
         return cls(_percent(count / n), n, count, _percent(low), _percent(high), len(counts))

@@ -63,6 +63,10 @@ def test_an_interval_over_groups_repeats_and_does_not_vanish():
     assert Rate.over(flags, groups) == Rate.over(flags, groups)
 
 
+def test_one_group_is_one_trial():
+    assert Rate.over(torch.tensor([True, False, True, False]), "aaaa") == Rate.pooled(2, 4, 1)
+
+
 def test_groups_of_one_are_no_groups():
     flags = torch.tensor([1, 0, 1]).bool()
     assert Rate.over(flags, ["a", "b", "c"]) == Rate.of(2, 3)

@@ -1,6 +1,7 @@
 """Attacks: frozen settings, ``attack(model, images, labels)``."""
 
 from blurnet.attacks.autopatch import AutoPatch
+from blurnet.attacks.ball.newtonfool import NewtonFool
 from blurnet.attacks.ball.pgd import FGSM, PGD
 from blurnet.attacks.ball.square import Square
 from blurnet.attacks.base import STANDING, WRONG, Attack, Problem, Record
@@ -26,6 +27,7 @@ from blurnet.attacks.patch.low_frequency import LowFrequency
 from blurnet.attacks.patch.masked import MaskedAttack
 from blurnet.attacks.patch.pgd import PatchPGD
 from blurnet.attacks.patch.random_search import PatchRandomSearch
+from blurnet.attacks.published import PUBLISHED, published_attack
 from blurnet.attacks.universal.adversarial_patch import AdversarialPatch
 from blurnet.attacks.universal.files import IMAGENET_PATCH_POSES, load_imagenet_patch
 from blurnet.attacks.universal.held_out import HeldOutPatch
@@ -34,5 +36,6 @@ from blurnet.attacks.universal.poses import Pose, Poses
 from blurnet.attacks.universal.rp2 import RP2, RP2Result
 from blurnet.attacks.wrappers.model import BPDA, EOT, Transfer
 from blurnet.attacks.wrappers.penalty import BlockGradient, MapVariation, WithPenalty
+from blurnet.attacks.wrappers.smallest import SmallestRadius
 from blurnet.attacks.wrappers.worst_of import WorstOf
 from blurnet.modes import attacking

@@ -3,6 +3,7 @@
 import importlib
 import io
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
@@ -15,9 +16,9 @@ from torch import Tensor, nn
 
 from blurnet.attacks.base import Attack, Problem, Record
 from blurnet.attacks.engine.asking import Model
+from blurnet.attacks.engine.goal import Goal
 from blurnet.attacks.engine.targets import Rule
 from blurnet.balls import Ball
-from blurnet.checks import check_mask
 from blurnet.masks import mask_boxes, masks_of
 
 Library = Literal["foolbox", "art", "torchattacks"]
@@ -36,12 +37,13 @@ class External(Attack):
         External("torchattacks", partial(torchattacks.PGD, eps=8 / 255), ball=Ball("linf", 8 / 255))
         External("art", partial(ProjectedGradientDescent, eps=8 / 255, verbose=False), ball=Ball("linf", 8 / 255))
 
-    The library sees the model as its own wrapper over pixels in [0, 1]. Its random numbers come from ``seed``, and
-    global random states are put back after. A result that breaks what it was asked to keep raises: clipping it
-    would hide a wrong setting, and a clipped attack is another attack.
+    The library sees the model as its own wrapper over pixels in [0, 1], and without a target only the images that it
+    answers correctly: the others are fooled as they are. Its random numbers come from ``seed``, and global random
+    states are put back after; most libraries draw them for the whole batch. A result that breaks what it was asked
+    to keep raises: clipping it would hide a wrong setting, and a clipped attack is another attack.
 
     Args:
-        library: "foolbox", "art" or "torchattacks" (extra ``blurnet[peers]``).
+        library: "foolbox", "art" or "torchattacks" (extra ``blurnet[foolbox]`` or ``blurnet[peers]``).
         attack: foolbox: the attack, which takes its radius from ``ball``. ART: a callable that takes the classifier
             and returns the attack. torchattacks: one that takes the model.
         ball: what the result must keep to; None checks no distance.
@@ -74,24 +76,30 @@ class External(Attack):
     def search(self, problem: Problem) -> Record:
         """See the class; an image has fallen where the answer is wrong, or with a target the target."""
         images = problem.images
-        if self.mask is not None:
-            check_mask(self.mask, images, "External mask")
+        mask = None if self.mask is None else masks_of(self.mask, images, "External mask")
         goal = problem.goal(self.target, seed=self.seed, name=f"{self._name()} target")
-        net, classes = _Module(problem.model, images).eval(), problem.clean.shape[1]
-        job = _Job(net, images.clone(), goal.labels.clone(), goal.targets, classes)
-        with _seeded(self.seed, images.device):
-            result = {"foolbox": self._foolbox, "art": self._art, "torchattacks": self._torchattacks}[self.library](job)
-        adversarial = self._checked(result, images)
+        todo = ~problem.wrong if goal.targets is None else torch.ones_like(problem.wrong)
+        rows = todo.nonzero().squeeze(1)
+        adversarial = images.clone()
+        if len(rows):
+            adversarial[rows] = self._made(problem.at(rows), goal.at(rows), None if mask is None else mask[rows])
         with torch.no_grad():
             fooled = goal.reached(problem.model(adversarial))
-        box = None if self.mask is None else mask_boxes(masks_of(self.mask, images))
-        return problem.record(adversarial, fooled, box)
+        return problem.record(adversarial, fooled, None if mask is None else mask_boxes(mask))
+
+    def _made(self, problem: Problem, goal: Goal, mask: Tensor | None) -> Tensor:
+        """What the library makes of images, checked."""
+        net, classes = _Module(problem.model, problem.images).eval(), problem.clean.shape[1]
+        job = _Job(net, problem.images.clone(), goal.labels.clone(), goal.targets, classes)
+        with _seeded(self.seed, problem.images.device):
+            result = {"foolbox": self._foolbox, "art": self._art, "torchattacks": self._torchattacks}[self.library](job)
+        return self._checked(result, problem.images, mask)
 
     def _name(self) -> str:
         return f"External {self.library}"
 
     def _foolbox(self, job: "_Job") -> object:
-        foolbox = _library("foolbox")
+        foolbox = library("foolbox")
         model = foolbox.PyTorchModel(job.net, bounds=(0, 1), device=job.images.device)
         if job.targets is None:
             criterion = foolbox.criteria.Misclassification(job.labels)
@@ -101,7 +109,7 @@ class External(Attack):
         return self.attack(model, job.images, criterion, epsilons=radius)[1]  # raw, clipped, success
 
     def _art(self, job: "_Job") -> object:
-        classifiers = _library("art.estimators.classification")
+        classifiers = library("art.estimators.classification")
         kind, shape = "gpu" if job.images.is_cuda else "cpu", tuple(job.images.shape[1:])
         classifier = classifiers.PyTorchClassifier(
             job.net, nn.CrossEntropyLoss(), shape, nb_classes=job.classes, clip_values=(0, 1), device_type=kind
@@ -115,7 +123,7 @@ class External(Attack):
         return attack.generate(x=job.images.cpu().numpy(), y=goals.cpu().numpy())
 
     def _torchattacks(self, job: "_Job") -> object:
-        _library("torchattacks")
+        library("torchattacks")
         attack = self.attack(job.net)
         if job.targets is not None:
             targets = job.targets
@@ -123,7 +131,7 @@ class External(Attack):
                 attack.set_mode_targeted_by_function(lambda images, labels: targets)
         return attack(job.images, job.labels)
 
-    def _checked(self, result: object, images: Tensor) -> Tensor:
+    def _checked(self, result: object, images: Tensor, mask: Tensor | None) -> Tensor:
         """The result as images like ours; raises where it is none, or not within what was asked."""
         if isinstance(result, np.ndarray):
             result = torch.from_numpy(result)
@@ -138,7 +146,7 @@ class External(Attack):
             raise ValueError(f"{self._name()}: expected pixels in [0, 1], got [{low:g}, {high:g}]")
         adversarial = adversarial.clamp(0, 1)
         self._check_ball(adversarial, images)
-        return self._under_mask(adversarial, images)
+        return adversarial if mask is None else self._under_mask(adversarial, images, mask)
 
     def _check_ball(self, adversarial: Tensor, images: Tensor) -> None:
         if self.ball is not None and not bool((inside := self.ball.contains(adversarial, images)).all()):
@@ -148,11 +156,9 @@ class External(Attack):
                 f"farthest at {far:g}; set the attack's own radius and norm to the ball's"
             )
 
-    def _under_mask(self, adversarial: Tensor, images: Tensor) -> Tensor:
+    def _under_mask(self, adversarial: Tensor, images: Tensor, mask: Tensor) -> Tensor:
         """The result with the image itself outside the mask, where it may differ by rounding only."""
-        if self.mask is None:
-            return adversarial
-        outside = self.mask.to(images.device).view(-1, 1, *images.shape[-2:]) == 0
+        outside = ~mask
         changed = (((adversarial - images).abs() > _ROUNDING) & outside).flatten(1).any(dim=1)
         if bool(changed.any()):
             raise ValueError(f"{self._name()}: {int(changed.sum())} of {len(images)} images change outside the mask")
@@ -183,12 +189,16 @@ class _Module(nn.Module):
         return self.model(x)
 
 
-def _library(name: str) -> Any:
+def library(name: str) -> Any:
+    """The module of another library; ImportError says what to install."""
     try:
-        return importlib.import_module(name)
+        with warnings.catch_warnings():  # foolbox 3.3.4 imports from a place that SciPy has deprecated
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return importlib.import_module(name)
     except ImportError as error:
         root = name.split(".")[0]
-        raise ImportError(f"External {root}: cannot import {name} ({error}); pip install 'blurnet[peers]'") from error
+        extra = "foolbox" if root == "foolbox" else "peers"
+        raise ImportError(f"External {root}: cannot import {name} ({error}); pip install 'blurnet[{extra}]'") from error
 
 
 @contextmanager

@@ -6,36 +6,29 @@ One line in :data:`ATTACKS` enrolls a new one; the fields of its class are its o
 import dataclasses
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
-from torch import Tensor, nn
+from functools import partial
+from typing import NamedTuple
 
 from blurnet.attacks.autopatch import AutoPatch
 from blurnet.attacks.ball.pgd import PGD
 from blurnet.attacks.ball.square import Square
 from blurnet.attacks.base import Attack
+from blurnet.attacks.engine.targets import Rule
 from blurnet.attacks.patch.hard_label import HardLabel
 from blurnet.attacks.patch.lavan import LaVAN
 from blurnet.attacks.patch.location import BestLocation
 from blurnet.attacks.patch.low_frequency import LowFrequency
 from blurnet.attacks.patch.pgd import PatchPGD
 from blurnet.attacks.patch.random_search import PatchRandomSearch
+from blurnet.attacks.published import PUBLISHED, PublishedAttack
 from blurnet.attacks.universal.held_out import HeldOutPatch
 from blurnet.attacks.universal.rp2 import RP2
 from blurnet.attacks.wrappers.model import Transfer
-from blurnet.balls import Ball
-from blurnet.bounds import Count
-from blurnet.evaluation.config import Budget
-from blurnet.evaluation.threats import InBall, InMask, SquarePatch, Threat
-from blurnet.masks import Place
-from blurnet.strict import Hint, Setting, check_fields, coerce, is_plain, parse_call
+from blurnet.evaluation.context import Context
+from blurnet.evaluation.threats import InBall, Nearest, Threat
+from blurnet.strict import Hint, Setting, coerce, is_plain, parse_call
 
 UNIVERSAL = "rp2"  #: the attack with one noise for all victims; all others work image by image
-
-#: Gradient steps and model calls of gradient-free search that a budget allows, where ``steps`` gives no number.
-STEPS: dict[Budget, int] = {"quick": 50, "standard": 200, "full": 1000}
-QUERIES: dict[Budget, int] = {"quick": 300, "standard": 2000, "full": 10000}
 
 
 class Choice(NamedTuple):
@@ -50,85 +43,6 @@ class Choice(NamedTuple):
         return " ".join([self.name, *(f"{key}={value}" for key, value in self.args.items())])
 
 
-@dataclass(frozen=True)
-class Context:
-    """What all attacks of one evaluation share.
-
-    Args:
-        area: share of the image that a square patch, free to be placed, covers; None where there is a mask.
-        mask: (1, 1, H, W), the only place an attack may write to; None where there is an area.
-        mask_name: how reports call the mask.
-        budget: how hard to try.
-        steps: gradient steps (queries, of gradient-free attacks); None: by the budget.
-        eps: radius of the linf ball for attacks on the whole image, in pixel units.
-        restarts: independent starts, of attacks that have such.
-        seed: of every attack.
-        source: another model, better an undefended one, for transfer; used by attacks that know how.
-        source_name: how reports call it.
-        held_out: images (M, 3, H, W) and labels (M,) that are not attacked, on which the universal patch is made.
-        held_out_name: how reports call them.
-        views: other callables with the model's values and another gradient, used by attacks that know how.
-
-    Raises:
-        ValueError: neither or both of area and mask, or a number out of range.
-    """
-
-    area: float | None = 0.05
-    mask: Tensor | None = field(default=None, repr=False, compare=False)
-    mask_name: str = ""
-    budget: Budget = "standard"
-    steps: Count | None = None
-    eps: float = 8 / 255
-    restarts: Count = 1
-    seed: int = 0
-    source: nn.Module | None = field(default=None, repr=False)
-    source_name: str = ""
-    held_out: tuple[Tensor, Tensor] | None = field(default=None, repr=False, compare=False)
-    held_out_name: str = ""
-    views: tuple[nn.Module, ...] = field(default=(), repr=False)
-
-    def __post_init__(self) -> None:
-        if (self.area is None) == (self.mask is None):
-            raise ValueError("give an area or a mask, one of them")
-        check_fields(self, "evaluation")
-        if not 0 < self.eps <= 1:
-            raise ValueError(f"eps: expected a radius above 0 and at most 1, such as 8/255, got {self.eps!r}")
-
-    @property
-    def gradient_steps(self) -> int:
-        """Steps of the gradient attacks."""
-        return STEPS[self.budget] if self.steps is None else self.steps
-
-    @property
-    def queries(self) -> int:
-        """Model calls of the gradient-free attacks."""
-        return QUERIES[self.budget] if self.steps is None else self.steps
-
-    @property
-    def ball(self) -> Ball:
-        """What attacks on the whole image may change."""
-        return Ball("linf", self.eps)
-
-    @property
-    def patch(self) -> Threat:
-        """What attacks with a patch may change."""
-        if self.area is not None:
-            return SquarePatch(self.area)
-        if self.mask is None:
-            raise ValueError("neither an area nor a mask")
-        return InMask(self.mask_name, self.mask)
-
-    def where(self) -> Tensor | Place:
-        """The mask, or a random place on the border of each image, as in the protocol of LGS's paper."""
-        if self.area is None and self.mask is not None:
-            return self.mask
-        return Place(self.area if self.area is not None else 1.0, "border", self.seed)
-
-    def free_or_masked(self) -> dict[str, Any]:
-        """The arguments of attacks that take an area or a mask."""
-        return {"mask": self.mask} if self.area is None else {"area": self.area}
-
-
 class Entry(NamedTuple):
     """How an attack is made."""
 
@@ -138,6 +52,7 @@ class Entry(NamedTuple):
     whole: bool = False  #: attacks the whole image within eps, not a patch
     steps: Callable[[Context], int] | None = None  #: its number of steps, where they can be varied
     blind: bool = False  #: takes no gradient of the evaluated model
+    nearest: bool = False  #: looks for the nearest image that fools, at any distance
 
 
 def _autopatch(c: Context) -> Attack:
@@ -192,12 +107,31 @@ def _square(c: Context) -> Attack:
     return Square(c.ball, steps=c.queries, seed=c.seed)
 
 
+def _published(name: str, c: Context) -> Attack:
+    steps = None if (count := _PUBLISHED_STEPS.get(name)) is None else count(c)
+    target: Rule | None = "second" if PUBLISHED[name].targets == "always" else None
+    return PublishedAttack(name, c.eps, steps, c.seed, target)
+
+
 def _gradient_steps(c: Context) -> int:
     return c.gradient_steps
 
 
 def _queries(c: Context) -> int:
     return c.queries
+
+
+#: What counts as steps of the published attacks that have any.
+_PUBLISHED_STEPS: dict[str, Callable[[Context], int]] = {
+    name: _queries if row.blind else _gradient_steps for name, row in PUBLISHED.items() if row.steps is not None
+}
+
+
+def _published_entry(name: str) -> Entry:
+    row = PUBLISHED[name]
+    steps = _PUBLISHED_STEPS.get(name)
+    make = partial(_published, name)
+    return Entry(make, row.text, PublishedAttack, True, steps, blind=row.blind, nearest=not row.bounded)
 
 
 #: The attacks image by image, by name.
@@ -218,6 +152,7 @@ ATTACKS: dict[str, Entry] = {
     "hard-label": Entry(_hard_label, "random search on answers alone", HardLabel, steps=_queries, blind=True),
     "pgd": Entry(_pgd, "the whole image, linf at most --eps", PGD, whole=True, steps=_gradient_steps),
     "square": Entry(_square, "the whole image, linf, random search", Square, whole=True, steps=_queries, blind=True),
+    **{name: _published_entry(name) for name in PUBLISHED},
 }
 
 
@@ -250,7 +185,7 @@ def options_of(kind: type[Attack]) -> dict[str, Hint]:
     What says where an attack may write or what it aims at belongs to the evaluation and is left out.
     """
     hints = typing.get_type_hints(kind, include_extras=True)
-    left_out = {"area", "target"} if kind is RP2 else {"area"}
+    left_out = {"area", "target"} if kind is RP2 else {"area", "name", "radius"}
     names = [f.name for f in dataclasses.fields(kind) if f.name not in left_out]  # type: ignore[arg-type]
     return {name: hints[name] for name in names if is_plain(hints[name])}
 
@@ -283,7 +218,10 @@ def _with_settings(attack: Attack, kind: type[Attack], settings: dict[str, Setti
 
 def threat_of(name: str, context: Context) -> Threat:
     """What the attack called ``name`` may change."""
-    return InBall(context.ball) if ATTACKS[name].whole else context.patch
+    entry = ATTACKS[name]
+    if entry.nearest:
+        return Nearest()
+    return InBall(context.ball) if entry.whole else context.patch
 
 
 def blind_attacks() -> list[str]:

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from blurnet.attacks.base import Attack
 from blurnet.attacks.engine.asking import Model
 from blurnet.attacks.universal.rp2 import RP2Result
-from blurnet.evaluation.attacks import ATTACKS, Choice, Context, make_attack, threat_of
+from blurnet.evaluation.attacks import ATTACKS, Choice, make_attack, threat_of
+from blurnet.evaluation.context import Context
 from blurnet.evaluation.identity import identity
 from blurnet.evaluation.images import Pool
 from blurnet.evaluation.noise import Target
@@ -49,6 +50,7 @@ class Job:
         source_name: what the report calls ``source``; set for every transfer, a replayed noise included.
         point: set where the job only draws a curve and takes no part in the worst case.
         at: the job's own place on such curves, as (axis, value).
+        certify: the images are not attacked, but what no attack can change is proven.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Job:
     source_name: str | None = None
     point: Point | None = None
     at: tuple[tuple[str, float], ...] = ()
+    certify: bool = False
 
     @property
     def universal(self) -> bool:
@@ -79,6 +82,8 @@ class Job:
     @property
     def stage_names(self) -> tuple[str, ...]:
         """The names of the attack's stages in order; an attack of one stage goes by the job's name."""
+        if self.certify:
+            return ("not certified",)
         names: tuple[str, ...] = getattr(self.attack, "stage_names", ())
         return names if len(names) > 1 else (self.name,)
 

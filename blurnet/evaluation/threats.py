@@ -3,11 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from blurnet.balls import Ball
 from blurnet.checks import check_mask
-from blurnet.masks import mask_boxes, patch_side
+from blurnet.masks import grid_boxes, mask_boxes, patch_side
+
+#: The text of :class:`Nearest`, by which reports know it again.
+NEAREST = "the whole image at any distance, as little as fools"
 
 
 class Threat(Protocol):
@@ -23,6 +27,11 @@ class Threat(Protocol):
 
     def broken(self, clean: Tensor, adversarial: Tensor) -> Tensor:
         """Images (N, 3, H, W) whose adversarial version is not allowed, (N,) bool."""
+
+    def patches(self, size: tuple[int, int]) -> Tensor | None:
+        """All that may be changed of images of (H, W) pixels: patches (P, R, 4), each of R boxes that are changed at
+        once, for :meth:`~blurnet.certified.base.CertifiedModel.covers`; None: the whole image.
+        """
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,10 @@ class SquarePatch:
         top, bottom, left, right = changed_box(clean, adversarial).unbind(1)
         return (bottom - top > side) | (right - left > side)
 
+    def patches(self, size: tuple[int, int]) -> Tensor:
+        """The square at each of its places."""
+        return grid_boxes(size, patch_side(size, self.area))[:, None]
+
 
 @dataclass(frozen=True)
 class InMask:
@@ -80,6 +93,14 @@ class InMask:
         outside = self.mask.to(clean.device) == 0
         return (_changed(clean, adversarial) & outside.view(1, *clean.shape[-2:])).flatten(1).any(1)
 
+    def patches(self, size: tuple[int, int]) -> Tensor:
+        """One patch, of all rows of pixels of the mask."""
+        on = torch.nn.functional.pad(self.mask.view(*size).cpu().int(), (1, 1))
+        edges = on.diff(dim=1)
+        row, left = (edges > 0).nonzero().unbind(1)
+        _, right = (edges < 0).nonzero().unbind(1)
+        return torch.stack([row, row + 1, left, right], 1)[None]
+
 
 @dataclass(frozen=True)
 class InBall:
@@ -102,6 +123,32 @@ class InBall:
     def broken(self, clean: Tensor, adversarial: Tensor) -> Tensor:
         """Images outside the ball, (N,) bool."""
         return ~self.ball.contains(adversarial, clean)
+
+    def patches(self, size: tuple[int, int]) -> None:
+        """The whole image."""
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """Every pixel, by any distance: for attacks that look for the nearest image that fools.
+
+    Such an attack fools nearly always; what it tells is how far it had to go. So it counts for no worst case beside
+    attacks that are bound.
+    """
+
+    @property
+    def text(self) -> str:
+        """One line for the report."""
+        return NEAREST
+
+    @property
+    def local(self) -> bool:
+        """The whole image may change."""
+        return False
+
+    def broken(self, clean: Tensor, adversarial: Tensor) -> Tensor:
+        """None, (N,) bool."""
+        return clean.new_zeros(len(clean), dtype=torch.bool)
 
 
 def changed_box(clean: Tensor, adversarial: Tensor) -> Tensor:

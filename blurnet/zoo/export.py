@@ -10,6 +10,7 @@ one is refused by name:
 - DigitalWatermark: it takes gradients of the net, and fills a region whose size depends on the image.
 - DeepImagePrior: it trains a net for every image.
 - TotalVariationMin: how many iterations it takes depends on the image.
+- DoubleMasking, MinorityReports and Derandomized: which masked views they look at depends on the answers.
 - RandomResizePad, and TotalVariationMin with ``drop``: a file has no new random numbers for every call.
 
 Penalties (TotalVariation, Tikhonov, L-infinity) leave nothing in the file: they act while training only.
@@ -26,6 +27,9 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from blurnet import __version__
+from blurnet.certified.derandomized import Derandomized
+from blurnet.certified.double_masking import DoubleMasking
+from blurnet.certified.minority import MinorityReports
 from blurnet.checks import check_writable
 from blurnet.files import write_atomic
 from blurnet.modes import resting
@@ -44,8 +48,13 @@ OPSET = 18
 #: How far logits may be from the net's, as a share of the largest one (of 1 where all are smaller).
 TOLERANCE = 1e-4
 
-#: Transformations that cannot leave Python, and why.
+_VIEWS = "which masked views it looks at depends on their answers, and they come in batches"
+
+#: Defenses that cannot leave Python, and why.
 REFUSED: dict[type[nn.Module], str] = {
+    DoubleMasking: _VIEWS,
+    Derandomized: _VIEWS,
+    MinorityReports: _VIEWS,
     JPEG: "its codec is a library outside of torch",
     DigitalWatermark: "it takes gradients of the net and fills a region whose size depends on the image",
     DeepImagePrior: "it trains a net for every image",

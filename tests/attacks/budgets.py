@@ -41,7 +41,7 @@ class UnderMask(Budget):
 
 @dataclasses.dataclass(frozen=True)
 class InBall(Budget):
-    """A ball about each image; the attack holds it as its field ``ball``."""
+    """A ball about each image; the attack holds it as its field ``ball``, or derives it."""
 
     ball: Ball
 
@@ -52,7 +52,9 @@ class InBall(Budget):
         drawn = torch.randn(problem.images.shape, generator=generator)
         return self.ball.project(problem.images + self.ball.step(drawn, self.ball.radius), problem.images)
 
-    def none(self, attack: Attack) -> Attack:
+    def none(self, attack: Attack) -> Attack | None:
+        if "ball" not in {field.name for field in dataclasses.fields(attack)}:  # type: ignore[arg-type]
+            return None
         return dataclasses.replace(attack, ball=Ball(self.ball.norm, 0.0))  # type: ignore[call-arg]
 
 
@@ -75,3 +77,14 @@ class InSquare(Budget):
             patch = image[:, top : top + self.side, left : left + self.side]
             patch.copy_(torch.rand(patch.shape, generator=generator))
         return out
+
+
+class Anything(Budget):
+    """The whole image by any distance: an attack that looks for the nearest image that fools."""
+
+    def check(self, adversarial: Tensor, problem: Any) -> None:
+        """[0, 1] is all there is to keep to."""
+
+    def noise(self, problem: Any, generator: torch.Generator) -> Tensor:
+        drawn = torch.randn(problem.images.shape, generator=generator)
+        return (problem.images + 0.1 * drawn).clamp(0, 1)  # ten times what NewtonFool needs here

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from blurnet.attacks.autopatch import AutoPatch
+from blurnet.attacks.ball.newtonfool import NewtonFool
 from blurnet.attacks.ball.pgd import FGSM, PGD
 from blurnet.attacks.ball.square import Square
 from blurnet.attacks.base import Attack
@@ -28,9 +29,10 @@ from blurnet.attacks.universal.poses import Poses
 from blurnet.attacks.universal.rp2 import RP2
 from blurnet.attacks.wrappers.model import EOT
 from blurnet.attacks.wrappers.penalty import BlockGradient, WithPenalty
+from blurnet.attacks.wrappers.smallest import SmallestRadius
 from blurnet.attacks.wrappers.worst_of import WorstOf
 from blurnet.balls import Ball
-from tests.attacks.budgets import Budget, InBall, InSquare, UnderMask
+from tests.attacks.budgets import Anything, Budget, InBall, InSquare, UnderMask
 from tests.attacks.drawn import drawing
 
 MOVES = (Rotation(5), Perspective(0.03), Brightness(0.9, 1.1), Noise(0.01))
@@ -129,6 +131,8 @@ ATTACKS = {
     "square-l2": Case(lambda _: Square(L2), InBall(L2), enough=200, breaks=0.7, gradient=False),
     "eot": Case(lambda m: EOT(PatchPGD(m), 2)),
     "worst-of": Case(lambda m: WorstOf([LaVAN(None, m, steps=10), PatchPGD(m, steps=10)]), steps=None),
+    "smallest-radius": Case(lambda _: SmallestRadius(PGD(LINF), (0.02, 0.1)), InBall(LINF)),
+    "newtonfool": Case(lambda _: NewtonFool(), Anything(), draws=False),
     "fgsm-linf": fgsm(),
     "fgsm-l2": fgsm(L2),
     "fgsm-l1": fgsm(L1, breaks=0.5),  # one step can but fill few pixels

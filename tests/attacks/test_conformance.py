@@ -57,7 +57,7 @@ def test_keeps_to_the_budget(case, problem):
 def test_no_budget_is_the_identity(case, problem):
     attack = case.budget.none(build(case, problem.mask, steps=3))
     if attack is None:
-        pytest.skip("an empty mask raises, see test_bad_masks_raise")
+        pytest.skip("an empty mask or radius raises, see test_bad_masks_raise and test_smallest.py")
     assert torch.equal(attack(problem.net, problem.images, problem.labels), problem.images)
 
 

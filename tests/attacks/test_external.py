@@ -194,6 +194,36 @@ def test_rounding_is_mended(problem, fakes):
     assert out.max() == 1
 
 
+class Painter:
+    """Paints row ``i`` of image ``i`` white; notes how many images it saw."""
+
+    def __init__(self, sizes, masks):
+        self.sizes, self.masks = sizes, masks
+
+    def set_mode_targeted_by_function(self, function):
+        """Paints all the same."""
+
+    def __call__(self, images, labels):
+        self.sizes.append(len(images))
+        rows = range(8) if len(images) == 8 else [0, 2, 3, 5, 6, 7]
+        return torch.where(self.masks[list(rows)].bool(), 1.0, images)
+
+
+def test_wrong_images_are_not_shown_to_the_library(problem, fakes):
+    """Without a target they are fooled as they are; a mask of their own follows the others."""
+    labels, sizes, masks = problem.labels.clone(), [], torch.eye(8, 16)[:, None, :, None].repeat(1, 1, 1, 16)
+    labels[[1, 4]] = (labels[[1, 4]] + 1) % 5
+    make = lambda net: Painter(sizes, masks)  # noqa: E731
+    record = External("torchattacks", make, mask=masks).record(problem.net, problem.images, labels)
+    assert (record.adversarial != problem.images).flatten(1).any(1).tolist() == [i not in (1, 4) for i in range(8)]
+    assert record.box[3].tolist() == [3, 4, 0, 16]
+    External("torchattacks", make, mask=masks, target=0)(problem.net, problem.images, problem.labels)
+    assert sizes == [6, 8]
+    wrong, images = External("torchattacks", make, mask=masks[[1, 4]]), problem.images[[1, 4]]
+    assert torch.equal(wrong(problem.net, images, labels[[1, 4]]), images)
+    assert sizes == [6, 8]
+
+
 def test_a_targeted_attack_needs_a_target(problem, fakes):
     attack = External("art", partial(ArtAttack, targeted=True), BALL)
     with pytest.raises(ValueError, match=r"ArtAttack\(targeted=True\) is targeted; give External a target"):
@@ -204,7 +234,8 @@ def test_a_targeted_attack_needs_a_target(problem, fakes):
 def test_a_missing_library_names_the_extra(library, problem, monkeypatch):
     for name in (library, "art.estimators.classification"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ImportError, match=rf"External {library}: .*pip install 'blurnet\[peers\]'"):
+    extra = "foolbox" if library == "foolbox" else "peers"
+    with pytest.raises(ImportError, match=rf"External {library}: .*pip install 'blurnet\[{extra}\]'"):
         External(library, FAKES[library], BALL)(problem.net, problem.images, problem.labels)
 
 

@@ -4,7 +4,8 @@ import dataclasses
 
 import torch
 
-from blurnet.evaluation.attacks import Context, parse_attacks
+from blurnet.evaluation.attacks import parse_attacks
+from blurnet.evaluation.context import Context
 from blurnet.evaluation.jobs import Job, image_jobs
 from blurnet.masks import rectangles
 from tests.evaluation.tiny_subject import labelled, tiny_net

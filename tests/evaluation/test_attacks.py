@@ -3,9 +3,11 @@ import dataclasses
 import pytest
 
 from blurnet.attacks.base import Attack
+from blurnet.attacks.published import PUBLISHED
 from blurnet.evaluation import attacks as table
-from blurnet.evaluation.attacks import ATTACKS, Choice, Context, Entry, describe_attacks, parse_attacks
-from blurnet.evaluation.threats import InBall, InMask, SquarePatch
+from blurnet.evaluation.attacks import ATTACKS, Choice, Entry, describe_attacks, parse_attacks
+from blurnet.evaluation.context import Context
+from blurnet.evaluation.threats import InBall, InMask, Nearest, SquarePatch
 from tests.evaluation.sample_jobs import BOX, FREE, MASKED, jobs
 from tests.evaluation.tiny_subject import LIGHTNING, evaluation, run
 
@@ -17,10 +19,14 @@ pytestmark = [pytest.mark.filterwarnings(text) for text in LIGHTNING]
 def test_every_attack_runs_and_stays_in_its_threat(tmp_path, name, context):
     if name == "universal-patch" and context is MASKED:
         pytest.skip("refused, see test_bad_settings")
+    if name in PUBLISHED and PUBLISHED[name].source != "blurnet":
+        needed = {"foolbox": "foolbox", "art": "art.attacks.evasion"}[PUBLISHED[name].source]
+        pytest.importorskip(needed, reason=f"{needed} is not installed")
     (job,) = jobs(name, context)
     (records,) = run(evaluation(tmp_path, [job]))
     assert records.calls.min() >= 1
-    expected = InBall if ATTACKS[name].whole else SquarePatch if context is FREE else InMask
+    patch = SquarePatch if context is FREE else InMask
+    expected = Nearest if ATTACKS[name].nearest else InBall if ATTACKS[name].whole else patch
     assert isinstance(job.threat, expected)
     assert repr(job.attack) == repr(jobs(name, context)[0].attack)
 
@@ -40,6 +46,18 @@ def test_an_attack_has_settings_of_its_own():
     assert (placed.attack.attack.loss, placed.attack.attack.steps) == ("dlr", 5)
     assert parse_attacks("rp2:steps=5:norm=l1") == [Choice("rp2", {"steps": 5, "norm": "l1"})]
     assert parse_attacks("lavan,lavan") == [Choice("lavan", {})]
+
+
+def test_published_attacks_follow_the_context():
+    pytest.importorskip("foolbox", reason="foolbox is not installed")
+    context = dataclasses.replace(FREE, eps=0.25, seed=7)
+    bim, own, noise = (job.attack for job in jobs("bim,deepfool:steps=9:seed=1,salt-and-pepper", context))
+    assert (bim.radius, bim.steps, bim.seed) == (0.25, 3, 7)
+    assert (own.steps, own.seed) == (9, 1)
+    assert "steps=9" in repr(own)
+    assert noise.steps == context.queries
+    with pytest.raises(ValueError, match="bim has no 'radius'; it has steps, seed, target"):
+        parse_attacks("bim:radius=0.1")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,6 +13,7 @@ from blurnet.evaluation.records import LATE, Records
 from blurnet.evaluation.report.parts import StageCount
 from blurnet.evaluation.tables import (
     Result,
+    bound_results,
     by_threat,
     curves,
     location_map,
@@ -23,7 +24,7 @@ from blurnet.evaluation.tables import (
     stage_name,
     wrong_before,
 )
-from blurnet.evaluation.threats import InBall, InMask, SquarePatch
+from blurnet.evaluation.threats import InBall, InMask, Nearest, SquarePatch
 from blurnet.rates import Rate
 from tests.evaluation.tiny_subject import CLASSES, LIGHTNING, Blot, Counted, Staged, evaluation, run, shared_jobs
 
@@ -52,6 +53,13 @@ def records(answers: Sequence[int], clean: Sequence[int] = (0,) * 6, **columns: 
 
 def result(name: str, found: Records, threat=PATCH, **settings: object) -> Result:
     return Result(Job(name, Blot(), POOL, threat, **settings), found)
+
+
+def test_what_goes_any_distance_counts_for_no_worst_case_beside_others():
+    bound, free = result("a", records([0] * 6)), result("b", records([1] * 6), Nearest())
+    point = result("c", records([1] * 6), point=Point("a", "area", 0.5))
+    assert bound_results([free, bound, point]) == [bound]
+    assert bound_results([free]) == [free]
 
 
 def test_the_worst_case_is_of_each_image():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from blurnet.balls import Ball
-from blurnet.evaluation.threats import InBall, InMask, SquarePatch, changed_box
+from blurnet.evaluation.threats import InBall, InMask, Nearest, SquarePatch, changed_box
 
 CLEAN = torch.full((5, 3, 8, 8), 0.5)
 
@@ -47,7 +47,13 @@ def test_a_ball_holds_the_distance():
     assert InBall(Ball("l2", 0.3)).broken(CLEAN[:3], images).tolist() == [False, False, True]  # 0.25 and 0.354
 
 
+def test_the_nearest_may_go_anywhere():
+    assert Nearest().broken(CLEAN, 1 - CLEAN).tolist() == [False] * 5
+    assert not Nearest().local
+
+
 def test_the_lines_of_the_report():
+    assert Nearest().text == "the whole image at any distance, as little as fools"
     assert SquarePatch(0.05).text == "one square patch of 5 % of the image, anywhere"
     assert InMask("box", torch.eye(8)[None, None]).text == "inside the mask box (12.5 % of the image)"
     assert InBall(Ball("linf", 8 / 255)).text == "the whole image, linf at most 8/255"
@@ -64,3 +70,17 @@ def test_bad_areas_raise(area, message):
 def test_a_patch_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="does not fit"):
         SquarePatch(0.9).broken(torch.zeros(1, 3, 4, 12), torch.zeros(1, 3, 4, 12))
+
+
+def test_patches_are_all_that_may_change():
+    """A square at each place; of a mask the rows of its pixels, changed at once; of a ball the whole image."""
+    squares = SquarePatch(0.25).patches((8, 8))
+    assert squares.shape == (25, 1, 4)
+    mask = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)).round()
+    rows = InMask("any", mask).patches((8, 8))
+    assert rows.shape[0] == 1
+    found = torch.zeros(8, 8)
+    for top, bottom, left, right in rows[0].tolist():
+        found[top:bottom, left:right] += 1
+    assert torch.equal(found, mask[0, 0])
+    assert InBall(Ball("linf", 0.1)).patches((8, 8)) is None

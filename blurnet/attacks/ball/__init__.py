@@ -1,1 +1,1 @@
-"""Attacks on the whole image, inside a ball."""
+"""Attacks on the whole image: inside a ball, or by as little as fools."""

@@ -24,6 +24,8 @@ def sanity_note(report: Content) -> str:
     """One sentence on the sanity checks of a report without flags."""
     if report.sanity is None:
         return "The sanity checks were NOT run."
+    if not report.sanity:
+        return "The sanity checks had nothing to look at: no attack is bound to a patch, a mask or a ball."
     if not any(row.images for row in report.sanity):
         return "The sanity checks had no image to look at: the model answers none of the first ones correctly."
     counts = ", ".join(f"{row.images} images ({row.threat})" for row in report.sanity)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from blurnet.evaluation.threats import NEAREST
 from blurnet.rates import Rate
 from blurnet.strict import JSON
 from blurnet.zoo.spec import DefenseSpec
@@ -132,11 +133,48 @@ class ImageAttack:
 
 
 @dataclass(frozen=True)
+class Bracket:
+    """Where the truth lies for one threat: at least what is proven, at most what attacks leave.
+
+    Args:
+        threat: what may be changed. attacks: those that were tried.
+        certified: images that no such change can break. attacked: images that no attack broke.
+    """
+
+    threat: str
+    attacks: list[str]
+    certified: Rate
+    attacked: Rate
+
+
+@dataclass(frozen=True)
+class CertifiedPart:
+    """What is proven of single images.
+
+    Args:
+        threat: what the certificate holds against, in pixels and percent.
+        certified: images answered correctly whatever such a patch shows.
+        clean: images answered correctly by the defended model. plain: by the model without its defense.
+        calls: how many views of an image the model was shown to certify it.
+        brackets: one for each threat that was attacked and that the certificate covers.
+    """
+
+    on: ImagesOn
+    threat: str
+    certified: Rate
+    clean: Rate
+    plain: Rate
+    calls: Calls
+    brackets: list[Bracket]
+
+
+@dataclass(frozen=True)
 class CurvePoint:
-    """Robust accuracy at one value of the axis."""
+    """Robust accuracy at one value of the axis; ``certified``: what is proven there, None where nothing is."""
 
     value: float
     robust: Rate
+    certified: Rate | None = None
 
 
 @dataclass(frozen=True)
@@ -154,7 +192,7 @@ class ImagesPart:
 
     Args:
         clean: images answered correctly before any attack. wrong_before: the others, a count.
-        robust: images answered correctly before and after every attack: the worst case of each.
+        robust: images answered correctly before and after every attack in ``bound``: the worst case of each.
         places: share of the patches that broke an image over each cell of the image, rows from the top.
         shard: images attacked side by side.
     """
@@ -168,6 +206,16 @@ class ImagesPart:
     curves: list[Curve]
     places: list[list[float]] | None
     shard: int
+
+    @property
+    def bound(self) -> list[ImageAttack]:
+        """The attacks of the worst case: those bound to a patch, a mask or a ball; all of them where none is."""
+        return [attack for attack in self.attacks if attack.threat != NEAREST] or self.attacks
+
+    @property
+    def beside(self) -> list[ImageAttack]:
+        """The attacks that went any distance and count for no worst case."""
+        return [attack for attack in self.attacks if attack not in self.bound]
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from blurnet.evaluation.images import Pool
 from blurnet.evaluation.jobs import Job
 from blurnet.evaluation.sanity.check import check
 from blurnet.evaluation.sanity.flags import Flag
-from blurnet.evaluation.threats import InBall, InMask, SquarePatch, Threat
+from blurnet.evaluation.threats import InBall, InMask, Nearest, SquarePatch, Threat
 from blurnet.files import read_json, write_json
 from blurnet.masks import Place
 from blurnet.strict import from_dict, plain
@@ -78,11 +78,13 @@ class Examination:
 def examinations(
     jobs: Sequence[Job], net: nn.Module, attacked: nn.Module, seed: int, source: nn.Module | None
 ) -> list[Examination]:
-    """Every threat that the jobs' attacks were allowed on this model, once, on the images that they attacked."""
+    """Every threat that the jobs' attacks were bound to on this model, once, on the images that they attacked."""
     found: dict[str, Examination] = {}
     white = [job for job in jobs if job.threat is not None and job.point is None and job.source_name is None]
     for job in sorted(white, key=lambda job: job.universal):
-        if job.threat is not None and job.threat.text not in found:
+        if job.threat is None or isinstance(job.threat, Nearest):
+            continue  # fooling at any distance says nothing that could be checked
+        if job.threat.text not in found:
             some = _first(job.images)
             found[job.threat.text] = Examination(net, attacked, job.threat, *some, seed, source)
     return list(found.values())

@@ -122,6 +122,9 @@ class MovingVariance(Rule):
 class SmoothedPSNR(Rule):
     """DIPDefend: the output where the twice smoothed PSNR of the worst block is highest; it runs to the end.
 
+    The trend begins at 0. A port of the paper begins with the first difference, which at this rate outlives hundreds of
+    iterations: where it is negative the first output stays the best.
+
     Args:
         rate: of both smoothings.
         block: side in pixels; None: 32, and a quarter of the shorter side of images below 128 pixels.
@@ -244,8 +247,6 @@ class _Smoothed(Watcher):
         if iteration == 1:
             self.level = value
         else:
-            if iteration == 2:
-                self.trend = value - self.level
             before, self.level = self.level, self.rate * value + (1 - self.rate) * (self.level + self.trend)
             self.trend = self.rate * (self.level - before) + (1 - self.rate) * self.trend
         better = self.level > self.highest

@@ -46,6 +46,7 @@ def test_parts_that_are_not_there_leave_nothing():
     assert "accuracy" not in text
     assert "- parameters: 1,234; weights sha256 `0000000000000000`" in text
     assert "The sanity checks were NOT run." in summary(sample_report(sanity=None))
+    assert "no attack is bound to a patch" in summary(sample_report(sanity=[]))
     assert "answers none of the first ones correctly" in summary(sample_report(sanity=[SanityRow("x", 0, [])]))
 
 

@@ -6,11 +6,14 @@ import torch
 from blurnet.evaluation.config import EvaluationConfig
 from blurnet.evaluation.jobs import Job
 from blurnet.evaluation.model import of_module
+from blurnet.evaluation.render.html import report_html
+from blurnet.evaluation.render.summary import summary
 from blurnet.evaluation.report.make import About, make_report
 from blurnet.evaluation.sanity.examine import Examined
 from blurnet.evaluation.sanity.flags import Flag
+from blurnet.evaluation.threats import Nearest, SquarePatch
 from blurnet.rates import Rate
-from tests.evaluation.tiny_subject import LIGHTNING, blot_jobs, evaluation, run, shared_jobs, tiny_net, tiny_pool
+from tests.evaluation.tiny_subject import LIGHTNING, Blot, blot_jobs, evaluation, run, shared_jobs, tiny_net, tiny_pool
 
 pytestmark = [pytest.mark.filterwarnings(text) for text in LIGHTNING]
 ABOUT = About("python evaluate.py", of_module(tiny_net(), "tiny"), EvaluationConfig(), "stickers")
@@ -67,3 +70,19 @@ def test_targets_of_a_shared_noise_are_one_attack(tmp_path):
     assert torch.equal(report.victim_pictures.adversarial, worst.kept)
     assert torch.equal(report.victim_pictures.after, worst.prediction)
     assert {row.attack for row in report.records} == {"rp2", "rp2 from other"}
+
+
+def test_an_attack_at_any_distance_stands_beside_the_worst_case(tmp_path):
+    pool = tiny_pool()
+    patch, near = Job("blot", Blot(tries=1), pool, SquarePatch(0.25)), Job("near", Blot(tries=9), pool, Nearest())
+    module = evaluation(tmp_path, [patch, near])
+    blot, _ = run(module)
+    report = make_report(module, ABOUT, None)
+    part = report.per_image
+    assert part.robust == Rate.over(blot.robust, [f"track {i // 2}" for i in range(7)])
+    assert [row.threat for row in part.by_threat] == [SquarePatch(0.25).text, Nearest().text]
+    assert ([a.name for a in part.bound], [a.name for a in part.beside]) == (["blot"], ["near"])
+    assert "the worst case of each image over one attack" in summary(report)
+    went = f"mean L2 distance of what it broke: {part.attacks[1].distance.l2:.3g}"
+    assert f"near goes as far as it must and counts for no worst case; {went}" in summary(report)
+    assert "near goes as far as it must and counts for none." in report_html(report)

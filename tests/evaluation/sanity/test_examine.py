@@ -7,7 +7,7 @@ from torch import nn
 from blurnet.balls import Ball
 from blurnet.evaluation.jobs import Job
 from blurnet.evaluation.sanity.examine import Examination, Examined, examinations, examine
-from blurnet.evaluation.threats import InBall, InMask, SquarePatch
+from blurnet.evaluation.threats import InBall, InMask, Nearest, SquarePatch
 from tests.evaluation.tiny_subject import Blot, blot_jobs, labelled, shared_jobs, tiny_net, tiny_pool
 
 CPU = torch.device("cpu")
@@ -57,7 +57,8 @@ def test_a_model_that_is_always_wrong_has_nothing_to_check(tmp_path):
 def test_every_threat_is_listed_once():
     pool = tiny_pool()
     pgd = Job("pgd", Blot(), pool, InBall(Ball("linf", 0.1)))
-    jobs = [Job("clean", None, pool), *shared_jobs((0,)), *blot_jobs(pool), pgd]
+    nearest = Job("nearest", Blot(), pool, Nearest())  # nothing to check
+    jobs = [Job("clean", None, pool), *shared_jobs((0,)), *blot_jobs(pool), nearest, pgd]
     listed = examinations(jobs, tiny_net(), tiny_net(), 0, None)
     assert [type(one.threat) for one in listed] == [SquarePatch, InBall, InMask]
     assert len(listed[0].images) == 7
