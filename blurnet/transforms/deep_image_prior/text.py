@@ -21,8 +21,8 @@ Flags = npt.NDArray[np.bool_]
 Gray = npt.NDArray[np.float32]
 Thresholds = npt.NDArray[np.float64]
 
-#: The prior's settings for text. It is best seen early, when an average of 0.99 still holds the first outputs' noise, and
-#: in a fit that does not hurry: with the authors' noise on the input.
+#: The prior's settings for text. It is best seen early, when an average of 0.99 still holds the first outputs' noise;
+#: and while the net is slow, which the authors' noise on its input makes a small one.
 EARLY = DeepImagePriorSettings(average=0.9, input_noise=1 / 30)
 
 _BINS = 256  # of Otsu's histogram
