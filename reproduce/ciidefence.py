@@ -1,6 +1,6 @@
 """CIIDefence: its five attacks, made on the plain net, and then attackers who know the defense.
 
-    python -m reproduce.ciidefence --data-root DIR [--limit N] [--steps N] [--radius N] [--attacks NAME ...] [--json FILE]
+    python -m reproduce.ciidefence --data-root DIR [--limit N] [--radius N] [--attacks NAME ...] [--json FILE]
 
 FGSM, I-FGSM, DeepFool, PGD and Carlini & Wagner are made on the plain net and shown to both nets; "transfer" counts the
 photos that stand against all five. The others attack the defended net itself, which finds its boxes anew at every step:
