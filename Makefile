@@ -25,6 +25,7 @@ bench: $(VENV)/.installed-test
 	$(BENCH_ENV) $(BIN)/python -m benchmarks.run
 	$(BENCH_ENV) $(BIN)/python -m benchmarks.denoise
 	$(BENCH_ENV) $(BIN)/python -m benchmarks.transforms
+	$(BENCH_ENV) $(BIN)/python -m benchmarks.class_inpainting
 
 install: $(VENV)/.installed-test
 

@@ -28,6 +28,12 @@ from .attacks.wrappers.penalty import WithPenalty as WithPenalty
 from .attacks.wrappers.smallest import SmallestRadius as SmallestRadius
 from .attacks.wrappers.worst_of import WorstOf as WorstOf
 from .balls import Ball as Ball
+from .certified.base import Certificate as Certificate
+from .certified.base import CertifiedModel as CertifiedModel
+from .certified.derandomized import Derandomized as Derandomized
+from .certified.double_masking import DoubleMasking as DoubleMasking
+from .certified.mask_set import MaskSet as MaskSet
+from .certified.minority import MinorityReports as MinorityReports
 from .evaluation.config import EvaluationConfig as EvaluationConfig
 from .evaluation.evaluate import evaluate as evaluate
 from .evaluation.report.report import Report as Report
@@ -59,6 +65,8 @@ from .transforms.base import identity_bpda as identity_bpda
 from .transforms.base import transforms_of as transforms_of
 from .transforms.bilateral import Bilateral as Bilateral
 from .transforms.bit_depth import BitDepth as BitDepth
+from .transforms.class_inpainting.cam import class_activation_maps as class_activation_maps
+from .transforms.class_inpainting.class_inpainting import ClassInpainting as ClassInpainting
 from .transforms.deep_image_prior.deep_image_prior import DeepImagePrior as DeepImagePrior
 from .transforms.deep_image_prior.deep_image_prior import deep_image_prior as deep_image_prior
 from .transforms.gaussian import Gaussian as Gaussian

@@ -1,5 +1,6 @@
 """Backward pass differentiable approximation: the numbers of one tensor, the gradient of another."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -47,4 +48,39 @@ def bpda(value: Tensor, surrogate: Tensor) -> Tensor:
             f"got {tuple(surrogate.shape)} on {surrogate.device}"
         )
     result: Tensor = _Bpda.apply(value.detach(), surrogate.to(value.dtype))
+    return result
+
+
+class _Pullback(torch.autograd.Function):
+    """The value; in the backward pass, whatever a function makes of its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, x: Tensor, pullback: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """Keep what the backward pass needs."""
+        ctx.save_for_backward(x)
+        ctx.pullback = pullback
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        """Ask the function."""
+        (x,) = ctx.saved_tensors
+        return None, ctx.pullback(x, gradients[0]), None
+
+
+def with_pullback(value: Tensor, x: Tensor, pullback: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """The numbers of ``value``, with a gradient in ``x`` that a function computes when it is asked for.
+
+    As :func:`bpda`, for a surrogate that is too large to keep: ``pullback`` may go through it piece by piece.
+
+    Args:
+        value: any tensor; no gradient flows into it.
+        x: what the gradient is taken in.
+        pullback: (x, gradient in ``value``) to the gradient in ``x``, of the shape of ``x``. It may be called several
+            times, and on another thread.
+
+    Returns:
+        A tensor that shares the memory of ``value``: do not write into it.
+    """
+    result: Tensor = _Pullback.apply(value.detach(), x, pullback)
     return result

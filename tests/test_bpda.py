@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from blurnet.bpda import bpda
+from blurnet.bpda import bpda, with_pullback
 
 
 def test_numbers_of_the_value_gradient_of_the_surrogate():
@@ -43,3 +43,21 @@ def test_other_dtypes_meet():
 def test_other_shapes_raise():
     with pytest.raises(ValueError, match=r"\(2,\).*\(2, 1\)"):
         bpda(torch.zeros(2), torch.zeros(2, 1))
+
+
+def test_a_gradient_that_a_function_makes_later():
+    """The value's numbers; the function is asked at each backward pass, with the upstream gradient."""
+    asked = []
+
+    def pullback(x: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+        asked.append(gradient.clone())
+        return 3 * gradient.sum() * torch.ones_like(x)
+
+    x, value = torch.zeros(2, 2, requires_grad=True), torch.tensor([1.0, 2.0])
+    result = with_pullback(value, x, pullback)
+    assert torch.equal(result, value)
+    assert not asked
+    for _ in range(2):
+        (found,) = torch.autograd.grad((result * torch.tensor([1.0, 5.0])).sum(), x, retain_graph=True)
+        assert torch.equal(found, torch.full((2, 2), 18.0))
+    assert [gradient.tolist() for gradient in asked] == [[1.0, 5.0]] * 2

@@ -21,6 +21,7 @@ from blurnet.evaluation.model import LoadedModel, read_model
 from blurnet.evaluation.noise import read_noise
 from blurnet.evaluation.plan import Named, Plan, Prepared, carry_out, prepare
 from blurnet.evaluation.render.compare import compare
+from blurnet.evaluation.report.certified import BROKEN
 from blurnet.quiet import quiet
 from blurnet.strict import Setting, check_arguments
 from blurnet.zoo.parse import parse_defenses
@@ -55,7 +56,8 @@ def evaluate_main(args: Sequence[str] | None = None) -> int:
             return 0
         report.save(prepared.evaluation.folder)
         print(report)
-    return 3 if report.flags and not config.allow_flags else 0
+    broken = any(flag.name == BROKEN for flag in report.flags)  # our bug, which no option excuses
+    return 3 if broken or (report.flags and not config.allow_flags) else 0
 
 
 def load(config: CommandLine) -> Prepared:
@@ -81,7 +83,7 @@ def load(config: CommandLine) -> Prepared:
         printable=None if config.printable is None else printable_colours(config.printable),
         data=config.data if not config.data_args else f"{config.data} {config.data_args}",
     )
-    if any(name != UNIVERSAL for name in names):
+    if config.certify or any(name != UNIVERSAL for name in names):
         plan = dataclasses.replace(plan, images=_images(config, victims, data, classes))
     if config.noise is not None:
         plan = dataclasses.replace(plan, replay=read_noise(config.noise, config.noise_target, plan.chosen_mask()))

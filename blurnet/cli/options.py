@@ -60,7 +60,8 @@ class CommandLine(EvaluationConfig):
         model: A shipped model's name, a model's folder, torchvision/NAME, timm/NAME, or path/to/file.py:function.
         weights: Of a torchvision or timm net: FILE.safetensors, or DEFAULT.
         out: Output folder; one configuration each.
-        defenses: Input transformations in front of the model, in this order, such as lgs,jpeg:quality=30.
+        defenses: Defenses in front of the model, in this order, such as lgs,jpeg:quality=30; a certified one first,
+            as in double_masking:area=0.05,lgs.
         data: Data whose test split gives the clean accuracy: synthetic, lisa-crops:DIR, folder:DIR, csv:DIR, ...
         data_args: Further settings of the data, such as '{"num_classes": 1000}'; train.py has them as --data.NAME.
         victims: Images of one class: synthetic, or rp2:DIR.

@@ -35,6 +35,7 @@ class EvaluationConfig:
         restarts: Independent starts of the attacks that have such.
         seed: Of every attack.
         adaptive: Attacks see the surrogate gradients of the model's transformations.
+        certify: Prove which images no patch can break, where the model is a certified defense.
         sanity: Check for masked gradients; the report says where that was left out.
         rp2: Settings of rp2, by name.
 
@@ -58,6 +59,7 @@ class EvaluationConfig:
     restarts: Count = 1
     seed: int = 0
     adaptive: bool = True
+    certify: bool = False
     sanity: bool = True
     rp2: dict[str, Setting] = field(default_factory=dict)
 

@@ -20,6 +20,7 @@ from blurnet.evaluation.images import Pool, Sized, read_items
 from blurnet.evaluation.jobs import SharedNoise
 from blurnet.evaluation.model import FunctionModel, LoadedModel, of_module
 from blurnet.evaluation.plan import Named, Plan, carry_out, prepare
+from blurnet.evaluation.report.certified import BROKEN
 from blurnet.evaluation.report.report import Report
 from blurnet.modes import attacking
 from blurnet.nets.vision import device_of
@@ -84,6 +85,7 @@ def evaluate(
     Raises:
         TypeError, ValueError: bad images, labels, settings (the message lists what exists), or a model that does not
             return logits; before any attack.
+        RuntimeError: an attack broke an image that is certified against it: a bug of ours (``certify=True``).
     """
     dataset, (config, own) = _dataset(images, labels), _config(attacks, mask, settings)
     command = f"blurnet.evaluate(model, images, labels, attacks={attacks!r}{_shown(settings)})"
@@ -107,6 +109,9 @@ def evaluate(
             raise RuntimeError("blurnet.evaluate runs in one process; launch evaluate.py for several")
         if out is not None:
             report.save(out)
+    for flag in report.flags:
+        if flag.name == BROKEN:
+            raise RuntimeError(f"{flag.cause} {flag.cure} Seen: {flag.evidence}, {flag.threat}.")
     return report
 
 

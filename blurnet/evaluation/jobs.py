@@ -50,6 +50,7 @@ class Job:
         source_name: what the report calls ``source``; set for every transfer, a replayed noise included.
         point: set where the job only draws a curve and takes no part in the worst case.
         at: the job's own place on such curves, as (axis, value).
+        certify: the images are not attacked, but what no attack can change is proven.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Job:
     source_name: str | None = None
     point: Point | None = None
     at: tuple[tuple[str, float], ...] = ()
+    certify: bool = False
 
     @property
     def universal(self) -> bool:
@@ -80,6 +82,8 @@ class Job:
     @property
     def stage_names(self) -> tuple[str, ...]:
         """The names of the attack's stages in order; an attack of one stage goes by the job's name."""
+        if self.certify:
+            return ("not certified",)
         names: tuple[str, ...] = getattr(self.attack, "stage_names", ())
         return names if len(names) > 1 else (self.name,)
 

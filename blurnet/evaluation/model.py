@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from blurnet.certified.base import CertifiedModel
 from blurnet.evaluation.identity import fingerprint
 from blurnet.evaluation.report.parts import AdaptivePart, DefensesPart
 from blurnet.files import fill, read_safetensors
 from blurnet.nets.image_size import image_size
 from blurnet.strict import check_arguments, parse_call
-from blurnet.transforms.base import defend, transforms_of
-from blurnet.zoo.build import LIBRARIES, make_transforms
+from blurnet.transforms.base import transforms_of
+from blurnet.zoo.build import LIBRARIES, put_in_front
 from blurnet.zoo.describe import describe_defenses
 from blurnet.zoo.models import load_model
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
@@ -48,14 +49,14 @@ class LoadedModel:
     added: list[DefenseSpec] = field(default_factory=list)
 
     def behind(self, added: Sequence[DefenseSpec]) -> "LoadedModel":
-        """The model behind further input transformations, in the order given.
+        """The model behind further defenses, in the order given.
 
         Raises:
-            ValueError, TypeError: as :func:`~blurnet.zoo.build.make_transforms`.
+            ValueError, TypeError: as :func:`~blurnet.zoo.build.put_in_front`.
         """
         if not added:
             return self
-        net = defend(self.net, *make_transforms(added)).eval()
+        net = put_in_front(self.net, added).eval()
         return dataclasses.replace(self, net=net, added=[*self.added, *added])
 
 
@@ -126,7 +127,12 @@ class FunctionModel(nn.Module):
 def adaptive_part(used: bool, net: nn.Module) -> AdaptivePart:
     """Whether attacks saw the surrogate gradients of the model's transformations, for the report."""
     transforms = [repr(transform) for transform in transforms_of(net)]
-    if not transforms:
+    if isinstance(net, CertifiedModel):
+        text = f"{type(net).__name__}({net.extra_repr()})"
+        note = f"The model is {text}: attacks saw its exact logits, with the gradient of the views that decide."
+        if transforms and not used:
+            note += " NOT adaptive: of the transformations behind it they saw no surrogate."
+    elif not transforms:
         note = "The model has no input transformation: its own gradient is exact."
     elif used:
         note = "Attacks saw each transformation's exact values with the gradient of its differentiable surrogate."

@@ -21,6 +21,7 @@ from blurnet.evaluation.images import Pool
 from blurnet.evaluation.jobs import Job, SharedNoise, check_jobs, image_jobs, universal_jobs
 from blurnet.evaluation.model import LoadedModel, check_gradients
 from blurnet.evaluation.noise import ReplayNoise
+from blurnet.evaluation.report.certified import CERTIFICATE, certifying
 from blurnet.evaluation.report.make import CLEAN, VICTIMS, About, make_report
 from blurnet.evaluation.report.report import Report
 from blurnet.evaluation.run import Evaluation
@@ -123,7 +124,7 @@ def make_jobs(plan: Plan) -> list[Job]:
         check_gradients(plan.model.net, names, blind_attacks())
     if plan.source is not None and names and not {UNIVERSAL, "autopatch", "transfer"} & set(names):
         raise ValueError("--transfer-from: only rp2, autopatch and transfer attack another model; add one of them")
-    return [*_clean_jobs(plan), *_shared_jobs(plan), *_image_jobs(plan)]
+    return [*_clean_jobs(plan), *_proofs(plan), *_shared_jobs(plan), *_image_jobs(plan)]
 
 
 def carry_out(
@@ -180,6 +181,17 @@ def _clean_jobs(plan: Plan) -> list[Job]:
     """The images that are only answered."""
     jobs = [] if plan.clean is None else [Job(CLEAN, None, plan.clean)]
     return jobs + ([] if plan.victims is None else [Job(VICTIMS, None, plan.victims)])
+
+
+def _proofs(plan: Plan) -> list[Job]:
+    """What is proven, of the images that are attacked one by one; of others where none are."""
+    if not plan.config.certify:
+        return []
+    net, pool = certifying(plan.model.net), plan.images or plan.clean or plan.victims
+    if pool is None:
+        raise ValueError("--certify: there are no images")
+    net.threat(pool.size())  # a patch that does not fit them is said before any work
+    return [Job(CERTIFICATE, None, pool, certify=True)]
 
 
 def _shared_jobs(plan: Plan) -> list[Job]:

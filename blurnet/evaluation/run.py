@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from blurnet.attacks.base import STANDING, WRONG, Attack, Record
 from blurnet.attacks.engine.asking import Counted
 from blurnet.attacks.engine.losses import margin
+from blurnet.certified.base import CertifiedModel
 from blurnet.checks import check_logits
 from blurnet.data.loader import UnpaddedDistributedSampler
 from blurnet.evaluation.identity import fingerprint, identity, modules_of
@@ -137,7 +138,8 @@ class Evaluation(pl.LightningModule):
                 found = self._shared(jobs, job.attack, x, y)
                 kept = len(x)
             else:
-                found, kept = [self._single(job, x, y)], max(self.keep - places[0], 0)
+                found = [self._proven(x, y) if job.certify else self._single(job, x, y)]
+                kept = 0 if job.certify else max(self.keep - places[0], 0)
         except ValueError as error:
             raise ValueError(f"{job.title}, from image {places[0]} of {job.images.name}: {error}") from error
         item = torch.tensor([job.images.indices[place] for place in places])
@@ -187,6 +189,20 @@ class Evaluation(pl.LightningModule):
         logits = clean if job.attack is None else self._answer(record.adversarial)
         stage = _final(record.stage, correct, logits.argmax(1) == y)
         return _records(record._replace(stage=stage), clean, logits, x, y)
+
+    def _proven(self, x: Tensor, y: Tensor) -> Records:
+        """What is certified stands, what is not is taken for broken; calls are views, and what the model answers
+        without its defense is the clean answer.
+        """
+        net = self.net
+        if not isinstance(net, CertifiedModel):
+            raise TypeError(f"expected a certified defense, got {type(net).__name__}")
+        certificate = net.certify(x, y)
+        with torch.no_grad():
+            plain = net.model(x).float()
+        stage = torch.where(certificate.certified, STANDING, 0).where(certificate.prediction == y, WRONG)
+        record = Record(x.clone(), stage, certificate.passes, y.new_full((len(y), 4), -1))
+        return _records(record, plain, certificate.logits.float(), x, y)
 
     def _attack(self, attack: Attack | SharedNoise, x: Tensor, y: Tensor, clean: Tensor) -> Record:
         if not isinstance(attack, Attack):

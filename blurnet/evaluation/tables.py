@@ -1,6 +1,6 @@
 """Questions to the records of an evaluation: worst case of each image, by threat, curves, averages over targets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -53,6 +53,11 @@ def robust(results: Sequence[Result]) -> Tensor:
     return torch.stack([result.records.robust for result in results]).all(0)
 
 
+def certified(result: Result) -> Tensor:
+    """Images of a job that certifies which no patch can break, (n,) bool."""
+    return result.records.stage == STANDING
+
+
 def wrong_before(results: Sequence[Result]) -> Tensor:
     """Images answered wrongly before any attack, (n,) bool."""
     return torch.stack([~result.records.correct_before for result in results]).any(0)
@@ -87,22 +92,29 @@ def by_threat(results: Sequence[Result]) -> list[tuple[str, list[Result]]]:
     return list(groups.items())
 
 
-def curves(results: Sequence[Result]) -> list[Curve]:
-    """Every curve that the jobs draw, the varied job itself among its points, in increasing order of the axis."""
-    found: dict[tuple[str, str], dict[float, Rate]] = {}
+def curves(results: Sequence[Result], proof: Callable[[Result], Result | None] = lambda _: None) -> list[Curve]:
+    """Every curve that the jobs draw, the varied job itself among its points, in increasing order of the axis.
+
+    Args:
+        results: all of them.
+        proof: gives the job that certifies the images of an attack against all that it may change, where there is one.
+    """
+
+    def drawn(value: float, result: Result) -> CurvePoint:
+        proven = proof(result)
+        edge = None if proven is None else rate(certified(proven), [proven])
+        return CurvePoint(value, rate(result.records.robust, [result]), edge)
+
+    found: dict[tuple[str, str], dict[float, CurvePoint]] = {}
     for result in results:
         point = result.job.point
         if point is not None:
-            robust = rate(result.records.robust, [result])
-            found.setdefault((point.attack, point.axis), {})[point.value] = robust
+            found.setdefault((point.attack, point.axis), {})[point.value] = drawn(point.value, result)
     for result in main_results(results):
         for axis, value in result.job.at:
             if (result.job.name, axis) in found:
-                found[result.job.name, axis][value] = rate(result.records.robust, [result])
-    return [
-        Curve(name, axis, [CurvePoint(value, robust) for value, robust in sorted(points.items())])
-        for (name, axis), points in found.items()
-    ]
+                found[result.job.name, axis][value] = drawn(value, result)
+    return [Curve(name, axis, [point for _, point in sorted(points.items())]) for (name, axis), points in found.items()]
 
 
 def location_map(results: Sequence[Result], size: tuple[int, int]) -> list[list[float]] | None:

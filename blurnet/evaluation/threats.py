@@ -8,7 +8,7 @@ from torch import Tensor
 
 from blurnet.balls import Ball
 from blurnet.checks import check_mask
-from blurnet.masks import mask_boxes, patch_side
+from blurnet.masks import grid_boxes, mask_boxes, patch_side
 
 #: The text of :class:`Nearest`, by which reports know it again.
 NEAREST = "the whole image at any distance, as little as fools"
@@ -27,6 +27,11 @@ class Threat(Protocol):
 
     def broken(self, clean: Tensor, adversarial: Tensor) -> Tensor:
         """Images (N, 3, H, W) whose adversarial version is not allowed, (N,) bool."""
+
+    def patches(self, size: tuple[int, int]) -> Tensor | None:
+        """All that may be changed of images of (H, W) pixels: patches (P, R, 4), each of R boxes that are changed at
+        once, for :meth:`~blurnet.certified.base.CertifiedModel.covers`; None: the whole image.
+        """
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,10 @@ class SquarePatch:
         top, bottom, left, right = changed_box(clean, adversarial).unbind(1)
         return (bottom - top > side) | (right - left > side)
 
+    def patches(self, size: tuple[int, int]) -> Tensor:
+        """The square at each of its places."""
+        return grid_boxes(size, patch_side(size, self.area))[:, None]
+
 
 @dataclass(frozen=True)
 class InMask:
@@ -84,6 +93,14 @@ class InMask:
         outside = self.mask.to(clean.device) == 0
         return (_changed(clean, adversarial) & outside.view(1, *clean.shape[-2:])).flatten(1).any(1)
 
+    def patches(self, size: tuple[int, int]) -> Tensor:
+        """One patch, of all rows of pixels of the mask."""
+        on = torch.nn.functional.pad(self.mask.view(*size).cpu().int(), (1, 1))
+        edges = on.diff(dim=1)
+        row, left = (edges > 0).nonzero().unbind(1)
+        _, right = (edges < 0).nonzero().unbind(1)
+        return torch.stack([row, row + 1, left, right], 1)[None]
+
 
 @dataclass(frozen=True)
 class InBall:
@@ -107,6 +124,9 @@ class InBall:
         """Images outside the ball, (N,) bool."""
         return ~self.ball.contains(adversarial, clean)
 
+    def patches(self, size: tuple[int, int]) -> None:
+        """The whole image."""
+
 
 @dataclass(frozen=True)
 class Nearest:
@@ -129,6 +149,9 @@ class Nearest:
     def broken(self, clean: Tensor, adversarial: Tensor) -> Tensor:
         """None, (N,) bool."""
         return clean.new_zeros(len(clean), dtype=torch.bool)
+
+    def patches(self, size: tuple[int, int]) -> None:
+        """The whole image."""
 
 
 def changed_box(clean: Tensor, adversarial: Tensor) -> Tensor:

@@ -3,6 +3,9 @@
 from blurnet.transforms.base import Pipeline, Transform, adaptive, defend, identity_bpda, transforms_of
 from blurnet.transforms.bilateral import Bilateral, bilateral
 from blurnet.transforms.bit_depth import BitDepth, bit_depth
+from blurnet.transforms.class_inpainting.cam import class_activation_maps
+from blurnet.transforms.class_inpainting.class_inpainting import ClassInpainting
+from blurnet.transforms.class_inpainting.fusion import inpaint_and_denoise
 from blurnet.transforms.deep_image_prior.deep_image_prior import (
     DeepImagePrior,
     deep_image_prior,

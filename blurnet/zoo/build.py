@@ -7,7 +7,7 @@ looked up in these tables and arguments are checked against the constructor's si
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,9 @@ import torch
 import torchvision
 from torch import nn
 
+from blurnet.certified.base import CertifiedModel
+from blurnet.certified.derandomized import Derandomized
+from blurnet.certified.double_masking import DoubleMasking
 from blurnet.files import load_weights
 from blurnet.layers.denoise import FeatureDenoise
 from blurnet.layers.insert import insert_after, insert_before
@@ -26,9 +29,10 @@ from blurnet.nets.image_size import image_size
 from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.nets.vision import timm_net, torchvision_net
 from blurnet.strict import check_arguments
-from blurnet.transforms.base import Transform
+from blurnet.transforms.base import Transform, defend
 from blurnet.transforms.bilateral import Bilateral
 from blurnet.transforms.bit_depth import BitDepth
+from blurnet.transforms.class_inpainting.class_inpainting import ClassInpainting
 from blurnet.transforms.deep_image_prior.deep_image_prior import DeepImagePrior
 from blurnet.transforms.gaussian import Gaussian
 from blurnet.transforms.jpeg.jpeg import JPEG
@@ -75,6 +79,7 @@ TRANSFORMS: dict[str, Callable[..., Transform]] = {
     "lgs": LGS,
     "bilateral": Bilateral,
     "bit_depth": BitDepth,
+    "class_inpainting": ClassInpainting,
     "digital_watermark": DigitalWatermark,
     "dip": DeepImagePrior,
     "gaussian": Gaussian,
@@ -86,7 +91,11 @@ TRANSFORMS: dict[str, Callable[..., Transform]] = {
     "wavelet": Wavelet,
 }
 
-DEFENSES: dict[str, Callable[..., nn.Module]] = {**LAYERS, **TRANSFORMS}
+#: Defenses around the whole net, its transformations included: first of all, since their masks stand in front of
+#: everything. One that only raises alarms has no place here: it answers as the net does.
+CERTIFIED: dict[str, Callable[..., CertifiedModel]] = {"derandomized": Derandomized, "double_masking": DoubleMasking}
+
+DEFENSES: dict[str, Callable[..., nn.Module]] = {**LAYERS, **TRANSFORMS, **CERTIFIED}
 
 
 def build(spec: ModelSpec, weights: str | os.PathLike[str] | None = None) -> nn.Module:
@@ -95,7 +104,8 @@ def build(spec: ModelSpec, weights: str | os.PathLike[str] | None = None) -> nn.
     Args:
         spec: net, classes and defenses. A defense without a place stands in front: the result is then a Sequential
             of the input defenses (children named as in the spec) and "net". ``learned_low_pass`` and
-            ``feature_denoise`` find their number of channels from their place where ``args`` does not give it.
+            ``feature_denoise`` find their number of channels from their place where ``args`` does not give it. A
+            certified defense comes first and holds all of this as its "model".
         weights: starting weights of the undefended net, loaded before anything is inserted: a .safetensors file,
             or for library nets a name such as "DEFAULT". Not part of a spec, which names no files.
 
@@ -103,10 +113,11 @@ def build(spec: ModelSpec, weights: str | os.PathLike[str] | None = None) -> nn.
         ValueError: unknown net, defense or argument (lists what exists), no classes, or weights that do not fit.
         TypeError: an argument of the wrong type. KeyError: no such layer (lists the layers).
     """
+    certified, defenses = _certified_first(spec.defenses)
     net = build_net(spec, weights)
     places: dict[tuple[str, str], list[nn.Module]] = {}
     front: OrderedDict[str, nn.Module] = OrderedDict()
-    for defense in spec.defenses:
+    for defense in defenses:
         module = _defense(defense, net, spec)
         if defense.after is None and defense.before is None:
             front[_free_name(defense.name, front)] = module
@@ -117,9 +128,52 @@ def build(spec: ModelSpec, weights: str | os.PathLike[str] | None = None) -> nn.
     for (side, layer), modules in sorted(places.items(), key=lambda item: -item[0][1].count(".")):
         net = (insert_after if side == "after" else insert_before)(net, layer, *modules)
     for module in front.values():
-        if isinstance(module, DigitalWatermark):
+        if isinstance(module, Transform):
             module.attach(net)
-    return nn.Sequential(OrderedDict([*front.items(), ("net", net)])) if front else net
+    whole = nn.Sequential(OrderedDict([*front.items(), ("net", net)])) if front else net
+    return whole if certified is None else _around(whole, certified)
+
+
+def put_in_front(net: nn.Module, defenses: Sequence[DefenseSpec]) -> nn.Module:
+    """A model behind further defenses, in the order given, which shares its parameters.
+
+    Args:
+        net: images in [0, 1] to logits.
+        defenses: input transformations, as :func:`make_transforms` takes them; before them may stand one certified
+            defense, around all of it.
+
+    Raises:
+        ValueError: as :func:`make_transforms`; a certified defense that is not the first, or transformations in front
+            of a model that is one. TypeError: an argument of the wrong type.
+    """
+    certified, rest = _certified_first(defenses)
+    if rest:
+        if isinstance(net, CertifiedModel):
+            raise ValueError(
+                f"{rest[0].name!r} in front of {type(net).__name__} would spread a patch beyond its masks, and its "
+                "certificate would be void; put the transformation into the model that it wraps"
+            )
+        net = defend(net, *make_transforms(rest))
+    return net if certified is None else _around(net, certified)
+
+
+def _certified_first(defenses: Sequence[DefenseSpec]) -> tuple[DefenseSpec | None, list[DefenseSpec]]:
+    """The certified defense that a list begins with, if it does, and the others."""
+    if late := [defense.name for defense in defenses[1:] if defense.name in CERTIFIED]:
+        raise ValueError(
+            f"{late[0]!r} must be the first defense, and the only one of its kind: its masks stand in front of "
+            f"everything; got {[defense.name for defense in defenses]}"
+        )
+    if not defenses or defenses[0].name not in CERTIFIED:
+        return None, list(defenses)
+    if defenses[0].after or defenses[0].before:
+        raise ValueError(f"{defenses[0].name!r} is around the whole net: leave out after and before, got {defenses[0]}")
+    return defenses[0], list(defenses[1:])
+
+
+def _around(net: nn.Module, defense: DefenseSpec) -> nn.Module:
+    constructor, where = CERTIFIED[defense.name], f"defense {defense.name!r}: args"
+    return constructor(net, **check_arguments(constructor, defense.args, where, given=("model", "mask_set")))
 
 
 def make_transforms(defenses: Iterable[DefenseSpec]) -> tuple[Transform, ...]:

@@ -7,9 +7,11 @@ a program, while its ONNX file, of thousands of operations, takes very long to w
 one is refused by name:
 
 - JPEG: its codec is a library outside of torch.
+- ClassInpainting: it looks into the net, and fills boxes whose places depend on the image.
 - DigitalWatermark: it takes gradients of the net, and fills a region whose size depends on the image.
 - DeepImagePrior: it trains a net for every image.
 - TotalVariationMin: how many iterations it takes depends on the image.
+- DoubleMasking, MinorityReports and Derandomized: which masked views they look at depends on the answers.
 - RandomResizePad, and TotalVariationMin with ``drop``: a file has no new random numbers for every call.
 
 Penalties (TotalVariation, Tikhonov, L-infinity) leave nothing in the file: they act while training only.
@@ -26,12 +28,16 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from blurnet import __version__
+from blurnet.certified.derandomized import Derandomized
+from blurnet.certified.double_masking import DoubleMasking
+from blurnet.certified.minority import MinorityReports
 from blurnet.checks import check_writable
 from blurnet.files import write_atomic
 from blurnet.modes import resting
 from blurnet.nets.image_size import image_size
 from blurnet.nets.vision import device_of
 from blurnet.transforms.base import Transform
+from blurnet.transforms.class_inpainting.class_inpainting import ClassInpainting
 from blurnet.transforms.deep_image_prior.deep_image_prior import DeepImagePrior
 from blurnet.transforms.jpeg.jpeg import JPEG
 from blurnet.transforms.total_variation import TotalVariationMin
@@ -44,9 +50,15 @@ OPSET = 18
 #: How far logits may be from the net's, as a share of the largest one (of 1 where all are smaller).
 TOLERANCE = 1e-4
 
-#: Transformations that cannot leave Python, and why.
+_VIEWS = "which masked views it looks at depends on their answers, and they come in batches"
+
+#: Defenses that cannot leave Python, and why.
 REFUSED: dict[type[nn.Module], str] = {
+    DoubleMasking: _VIEWS,
+    Derandomized: _VIEWS,
+    MinorityReports: _VIEWS,
     JPEG: "its codec is a library outside of torch",
+    ClassInpainting: "it looks into the net and fills boxes whose places depend on the image",
     DigitalWatermark: "it takes gradients of the net and fills a region whose size depends on the image",
     DeepImagePrior: "it trains a net for every image",
     TotalVariationMin: "how many iterations it takes depends on the image",
@@ -137,9 +149,9 @@ def _check(net: nn.Module, batch: int | None) -> None:
     if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int) or batch < 1):
         raise ValueError(f"export batch: expected a positive number of images, or None for any, got {batch!r}")
     for name, module in net.named_modules():
-        why = next((reason for kind, reason in REFUSED.items() if isinstance(module, kind)), None)
-        if isinstance(module, Transform) and module.random:
-            why = "it draws new random numbers at every call"
+        draws = isinstance(module, Transform) and module.random
+        drawing = "it draws new random numbers at every call" if draws else None
+        why = next((reason for kind, reason in REFUSED.items() if isinstance(module, kind)), drawing)
         if why:
             where = f" ({name})" if name else ""
             advice = "export the net without it, and run the defense in front of it in Python"

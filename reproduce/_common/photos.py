@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from blurnet.data.images import ImageFiles
 from blurnet.data.sources.folder import CsvImages, FolderImages
 from blurnet.evaluation.images import Pool
-from blurnet.files import read_safetensors
+from blurnet.files import fill, read_safetensors
 from blurnet.nets.normalize import Normalize
 from blurnet.nets.vision import timm_net
 from blurnet.transforms.base import defend
@@ -79,7 +79,9 @@ def setup_parser(
     parser.add_argument(
         "--model", help=f'a net such as "torchvision/resnet50"; by default the one that comes with {PHOTOS}'
     )
-    parser.add_argument("--weights", help='of --model: a name such as "DEFAULT", or a .safetensors file')
+    parser.add_argument(
+        "--weights", help='of --model: a name such as "DEFAULT", or a .safetensors file, also the library\'s own'
+    )
     parser.add_argument(
         "--image-size", type=int, default=image_size, help=f"side of the photos in pixels (default: {image_size})"
     )
@@ -110,7 +112,7 @@ def load_setup(arguments: argparse.Namespace) -> Setup:
             raise ValueError(f"{root.name} holds no {PHOTOS_NET}: name a net, such as --model torchvision/resnet50")
         net = _photos_net(root / PHOTOS_NET)
     else:
-        net = build_net(ModelSpec(arguments.model, list(photos.classes)), arguments.weights)
+        net = _named_net(ModelSpec(arguments.model, list(photos.classes)), arguments.weights)
     # Channels last: a third less time for these nets on a CPU.
     net = net.requires_grad_(False).eval().to(arguments.device, memory_format=torch.channels_last)
     names = imagenet_classes() if (root / "labels.csv").is_file() else photos.classes
@@ -127,9 +129,23 @@ def _photos(root: Path, size: int) -> ImageFiles:
 def _photos_net(weights: Path) -> nn.Module:
     """The MobileNetV2 of these weights: TensorFlow's padding and its (x - 0.5) / 0.5."""
     net = timm_net("mobilenetv2_100", pad_type="same")[1]
+    return nn.Sequential(Normalize((0.5,) * 3, (0.5,) * 3), _filled(net, weights))
+
+
+def _named_net(spec: ModelSpec, weights: str | None) -> nn.Module:
+    """A net by name; weights of a file may be those of torchvision's or timm's net, which lies behind a Normalize."""
+    if weights is None or not Path(weights).suffix:
+        return build_net(spec, weights)
+    net = build_net(spec)
+    inside = "/" in spec.net and not any(key.startswith("net.") for key in read_safetensors(weights))
+    _filled(net.get_submodule("net") if inside else net, weights)
+    return net
+
+
+def _filled(net: nn.Module, weights: str | Path) -> nn.Module:
+    """The net with the weights of a file, which may lack BatchNorm's counters: they matter in training only."""
     counters = {key: value for key, value in net.state_dict().items() if key.endswith("num_batches_tracked")}
-    net.load_state_dict({**counters, **read_safetensors(weights)}, strict=True)
-    return nn.Sequential(Normalize((0.5,) * 3, (0.5,) * 3), net)
+    return fill(net, {**counters, **read_safetensors(weights)}, f"{weights} does not fit {type(net).__name__}")
 
 
 def imagenet_classes() -> tuple[str, ...]:

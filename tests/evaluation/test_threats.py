@@ -70,3 +70,17 @@ def test_bad_areas_raise(area, message):
 def test_a_patch_that_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="does not fit"):
         SquarePatch(0.9).broken(torch.zeros(1, 3, 4, 12), torch.zeros(1, 3, 4, 12))
+
+
+def test_patches_are_all_that_may_change():
+    """A square at each place; of a mask the rows of its pixels, changed at once; of a ball the whole image."""
+    squares = SquarePatch(0.25).patches((8, 8))
+    assert squares.shape == (25, 1, 4)
+    mask = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)).round()
+    rows = InMask("any", mask).patches((8, 8))
+    assert rows.shape[0] == 1
+    found = torch.zeros(8, 8)
+    for top, bottom, left, right in rows[0].tolist():
+        found[top:bottom, left:right] += 1
+    assert torch.equal(found, mask[0, 0])
+    assert InBall(Ball("linf", 0.1)).patches((8, 8)) is None

@@ -8,14 +8,16 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from PIL import Image
 from torchvision.utils import save_image
 
 from blurnet.data.synthetic.dataset import SyntheticSigns
+from blurnet.data.synthetic.maps import render_map
 from blurnet.zoo.models import list_models, load_model
-from examples import attack_and_report, defend_your_net, load_checkpoint, train_on_your_folder
+from examples import attack_and_report, defend_your_net, extract_map_text, load_checkpoint, train_on_your_folder
 
 REPOSITORY = Path(__file__).parents[2]
-SCRIPTS = (attack_and_report, defend_your_net, load_checkpoint, train_on_your_folder)
+SCRIPTS = (attack_and_report, defend_your_net, extract_map_text, load_checkpoint, train_on_your_folder)
 
 
 def run(script: str, *arguments: object, cwd: Path) -> str:
@@ -79,3 +81,19 @@ def test_attack_and_report_writes_the_page(tmp_path: Path) -> None:
     assert re.search(under, text, re.MULTILINE), text
     assert "Open report/report.html" in text
     assert (tmp_path / "report" / "report.html").read_text().startswith("<!doctype html>")
+
+
+def test_extract_map_text_draws_four_panels(tmp_path: Path) -> None:
+    small = ("--size", 96, "--iterations", 3)
+    text = run("extract_map_text", *small, cwd=tmp_path)
+    assert re.search(r"^a rendered map with \d+ words?, 96 x 96 pixels: 3 iterations$", text, re.MULTILINE), text
+    assert re.search(
+        r"^marked: \d+\.\d% of the ink of its words; ink: \d+\.\d% of what is marked$", text, re.MULTILINE
+    ), text
+    with Image.open(tmp_path / "map_text.png") as panels:
+        assert panels.width > 3.5 * panels.height
+    save_image(render_map((40, 70), 1).image, tmp_path / "mine.png")
+    text = run("extract_map_text", "--image", "mine.png", "--iterations", 2, "--out", "a/b.png", cwd=tmp_path)
+    assert "mine.png, 70 x 40 pixels: 2 iterations" in text
+    assert "marked" not in text
+    assert (tmp_path / "a" / "b.png").stat().st_size > 1000

@@ -14,6 +14,7 @@ from blurnet.attacks.patch.lavan import LaVAN
 from blurnet.transforms.base import Pipeline, Transform, adaptive, defend, identity_bpda, transforms_of
 from blurnet.transforms.bilateral import Bilateral, bilateral
 from blurnet.transforms.bit_depth import BitDepth, bit_depth
+from blurnet.transforms.class_inpainting.class_inpainting import ClassInpainting
 from blurnet.transforms.deep_image_prior.deep_image_prior import DeepImagePrior
 from blurnet.transforms.gaussian import Gaussian, gaussian_filter
 from blurnet.transforms.jpeg.jpeg import JPEG, jpeg
@@ -53,6 +54,19 @@ def quick_prior(**settings) -> DeepImagePrior:
     return DeepImagePrior(5, net="tiny", widths=(8,), skips=(8,), lr=0.1, average=0.0, **settings)
 
 
+class WithMaps(nn.Module):
+    """A net with feature maps of half the size, for images of any size, channels and dtype; it has no parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        weights = torch.randn(6 + 6 * 6, 9, generator=torch.Generator().manual_seed(0)).split((6, 36))
+        self.first, self.second = weights[0].view(6, 1, 3, 3), weights[1].view(6, 6, 3, 3) / 3
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.conv2d(x.mean(1, keepdim=True), self.first.to(x), stride=2, padding=1).relu()
+        return F.conv2d(x, self.second.to(x), padding=1).relu().mean((-2, -1))
+
+
 TRANSFORMS = {
     # Straight through the gate: at a fixed set of windows the true slope of the gate is 0.
     "lgs": Case(LGS, lgs, gradcheck=False),
@@ -87,6 +101,7 @@ TRANSFORMS = {
     "deep-image-prior": Case(lambda: quick_prior(), None, gradcheck=False, attacked=False),
     "deep-image-prior-unrolled": Case(lambda: quick_prior(unroll=3), None, gradcheck=False, attacked=False),
     "deep-image-prior-stopped": Case(lambda: quick_prior(stop="es-wmv"), None, gradcheck=False, attacked=False),
+    "class-inpainting": Case(lambda: ClassInpainting(WithMaps()), None, compiled=False, atol=1e-6),
     "random-resize-pad": Case(RandomResizePad, None, same_size=False),
     "random-shrink-pad": Case(lambda: RandomResizePad(1.5, grow=False), None),
     "pipeline": Case(lambda: Pipeline(LGS(1.5), LGS(2.3)), lambda x: lgs(lgs(x, 1.5), 2.3), gradcheck=False),

@@ -7,7 +7,7 @@ import torchvision
 from blurnet.files import save_weights
 from blurnet.layers.lowpass import LearnedLowPass
 from blurnet.nets.lisa_cnn import LisaCNN
-from blurnet.zoo.build import DEFENSES, LAYERS, LIBRARIES, NETS, build
+from blurnet.zoo.build import CERTIFIED, LAYERS, LIBRARIES, NETS, TRANSFORMS, build, put_in_front
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
 
 CLASSES = [f"class {i}" for i in range(18)]
@@ -28,13 +28,59 @@ PLACES = [{}, {"after": "relu1"}, {"before": "conv2"}]
 
 
 @pytest.mark.parametrize(
-    ("name", "place"), [(n, p) for n in sorted(DEFENSES) for p in (PLACES if n in LAYERS else PLACES[:1])], ids=str
+    ("name", "place"),
+    [(n, p) for n in sorted({*LAYERS, *TRANSFORMS}) for p in (PLACES if n in LAYERS else PLACES[:1])],
+    ids=str,
 )
 def test_every_defense_builds_everywhere(name, place):
     net = build(lisa(DefenseSpec(name, args=ARGS.get(name, {}), **place)))
     logits = net(IMAGES)
     assert logits.shape == (2, 18)
     logits.sum().backward()
+
+
+FIRST = {"double_masking": {"area": 0.05, "masks": 3}, "derandomized": {"patch": [3, 2], "width": 6}}
+
+
+@pytest.mark.parametrize("name", sorted(CERTIFIED))
+def test_a_certified_defense_holds_everything(name):
+    """Transformations and layers are its model's; the masks stand in front."""
+    inner = [DefenseSpec("median"), DefenseSpec("fixed_low_pass", after="relu1")]
+    net = build(lisa(DefenseSpec(name, args=FIRST[name]), *inner)).eval()
+    assert isinstance(net, CERTIFIED[name])
+    assert [child for child, _ in net.model.named_children()] == ["median", "net"]
+    certificate = net.certify(IMAGES, torch.tensor([0, 1]))
+    assert torch.equal(certificate.prediction, net(IMAGES).argmax(1))
+
+
+@pytest.mark.parametrize(
+    ("defenses", "says"),
+    [
+        ([DefenseSpec("lgs"), DefenseSpec("double_masking", args={"area": 0.05})], "must be the first defense"),
+        ([DefenseSpec("double_masking", args={"area": 0.05})] * 2, "the only one of its kind"),
+        ([DefenseSpec("double_masking", after="relu1", args={"area": 0.05})], "around the whole net"),
+        ([DefenseSpec("double_masking")], "give area, patch or mask_set"),
+        ([DefenseSpec("double_masking", args={"area": 0})], "area: expected a share"),
+        ([DefenseSpec("double_masking", args={"size": 1})], "allowed are .*'area', 'patch', 'masks'"),
+    ],
+)
+def test_certified_defenses_elsewhere_are_refused(defenses, says):
+    with pytest.raises(ValueError, match=says):
+        build(lisa(*defenses))
+    with pytest.raises(ValueError, match=says):
+        put_in_front(build(lisa()), defenses)
+
+
+def test_nothing_stands_in_front_of_a_certified_defense():
+    certified = put_in_front(build(lisa()).eval(), [DefenseSpec("double_masking", args={"area": 0.05})])
+    with pytest.raises(ValueError, match="'jpeg' in front of DoubleMasking would spread a patch beyond its masks"):
+        put_in_front(certified, [DefenseSpec("jpeg")])
+
+
+def test_a_certified_net_is_not_trained_through():
+    net = build(lisa(DefenseSpec("double_masking", args={"area": 0.05})))
+    with pytest.raises(ValueError, match="train the net without the defense"):
+        net(IMAGES)
 
 
 def test_plain_spec_is_the_plain_net():

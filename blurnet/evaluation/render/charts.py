@@ -29,6 +29,8 @@ VARIABLES = {color: f"var(--c{i})" for i, color in enumerate(SERIES)} | {SOFT: "
 def line_chart(curves: Sequence[Curve], identity: str) -> Markup:
     """Robust accuracy in percent over an axis that all curves share, with the 95 % intervals as bands.
 
+    What is certified, where anything is, is a dashed line of the same colour.
+
     Args:
         curves: over "area" (shown in percent) or "steps" (on a logarithmic scale).
         identity: unique in the page, for the chart's labels.
@@ -44,6 +46,8 @@ def line_chart(curves: Sequence[Curve], identity: str) -> Markup:
         x, rates = [place(point.value, axis) for point in points], [point.robust for point in points]
         ax.fill_between(x, [r.low for r in rates], [r.high for r in rates], color=color, alpha=0.13, linewidth=0)
         ax.plot(x, [r.value for r in rates], color=color, linewidth=2.5, marker="o", markersize=7)
+        if proven := [(place(point.value, axis), point.certified.value) for point in points if point.certified]:
+            ax.plot(*zip(*proven, strict=True), color=color, linewidth=2, linestyle="--", marker="_", markersize=9)
     _axes(ax, sorted({point.value for curve in curves for point in curve.points}), axis)
     said = "; ".join(
         f"{curve.attack}: " + ", ".join(f"{tick(p.value, axis)} {p.robust.percent}" for p in curve.points)

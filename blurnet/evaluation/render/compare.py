@@ -61,11 +61,13 @@ def remarks(reports: Sequence[Report]) -> list[str]:
     return found
 
 
-_ORDER = ("robust accuracy, worst", "accuracy", "robust accuracy", "altered")
+_ORDER = ("certified accuracy", "robust accuracy, worst", "accuracy", "robust accuracy", "altered")
 
 
 def _rates(report: Report) -> list[tuple[str, Rate]]:
     found: list[tuple[str, Rate]] = []
+    if proof := report.certified:
+        found.append((f"certified accuracy on {proof.on.name}: {proof.threat}", proof.certified))
     if images := report.per_image:
         found.append((f"robust accuracy, worst case on {images.on.name}", images.robust))
         found += [(f"robust accuracy, {a.name}: {a.threat}", a.robust) for a in images.attacks]

@@ -28,6 +28,11 @@ class Chart(NamedTuple):
     curves: list[Curve]
     drawing: Markup
 
+    @property
+    def proven(self) -> bool:
+        """Whether something is certified at any point of it."""
+        return any(point.certified for curve in self.curves for point in curve.points)
+
     def tick(self, value: float) -> str:
         """A value of the axis as text."""
         return tick(value, self.axis)

@@ -7,6 +7,7 @@ from typing import Literal
 from blurnet.evaluation.report.kept import AttackLine, RecordRow, Strip, VictimPictures
 from blurnet.evaluation.report.parts import (
     AdaptivePart,
+    CertifiedPart,
     DataPart,
     DefensesPart,
     FlagPart,
@@ -31,6 +32,7 @@ class Content:
         clean: accuracy on ``data``. victims_clean: on the victims before the attack.
         per_image: attacks on single images. attacks: those with one noise for all victims.
         transfer: such an attack made on another model.
+        certified: what is proven of single images; None: nothing was to be.
         sanity: what the checks looked at; None: they were not run. flags: what they raised, each name once.
         records: one row for each attack and image. record_attacks: the attacks of these rows; empty: those of the
             report. gallery: images to show. victim_pictures: what the pictures of ``attacks[0]`` are drawn from.
@@ -50,6 +52,7 @@ class Content:
     defenses: DefensesPart | None = None
     adaptive: AdaptivePart | None = None
     per_image: ImagesPart | None = None
+    certified: CertifiedPart | None = None
     attacks: list[UniversalAttack] = field(default_factory=list)
     transfer: UniversalAttack | None = None
     sanity: list[SanityRow] | None = None

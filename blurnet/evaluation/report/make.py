@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from blurnet.evaluation.config import EvaluationConfig
 from blurnet.evaluation.jobs import Job
 from blurnet.evaluation.model import LoadedModel, adaptive_part, defenses_part
+from blurnet.evaluation.report.certified import certified_part, contradictions, covered
 from blurnet.evaluation.report.kept import AttackLine, RecordRow, Shown, Strip, VictimPictures
 from blurnet.evaluation.report.parts import (
     Calls,
@@ -32,6 +33,7 @@ from blurnet.evaluation.tables import (
     Result,
     bound_results,
     by_threat,
+    certified,
     curves,
     location_map,
     main_results,
@@ -74,7 +76,9 @@ def make_report(evaluation: Evaluation, about: About, examined: Sequence[Examine
     images = [r for r in results if r.job.attack is not None and not r.job.universal]
     shared = _by_attack([r for r in results if r.job.universal])
     attacks = [over_targets(group) for group in shared]
-    model = about.model
+    proof = next((r for r in results if r.job.certify), None)
+    single = images if proof is None else [proof, *images]
+    model, net = about.model, evaluation.net
     return Report(
         blurnet=version("blurnet"),
         versions=versions(),
@@ -94,15 +98,16 @@ def make_report(evaluation: Evaluation, about: About, examined: Sequence[Examine
         victims_clean=None if victims is None else rate(victims.records.correct_before, [victims]),
         defenses=defenses_part(model),
         adaptive=adaptive_part(about.config.adaptive, model.net),
-        per_image=_images_part(images) if images else None,
+        per_image=_images_part(images, net, proof) if images else None,
+        certified=None if proof is None else certified_part(net, proof, images),
         attacks=[attack for attack in attacks if attack.source is None],
         transfer=next((attack for attack in attacks if attack.source is not None), None),
         sanity=None
         if examined is None
         else [SanityRow(e.threat, e.images, [f.name for f in e.flags]) for e in examined],
-        flags=_flags(examined or ()),
-        records=tuple(row for result in [*images, *(r for group in shared for r in group)] for row in _rows(result)),
-        record_attacks=tuple([_line(r.job) for r in images] + [_line(group[0].job) for group in shared]),
+        flags=[*([] if proof is None else contradictions(net, proof, images)), *_flags(examined or ())],
+        records=tuple(row for result in [*single, *(r for group in shared for r in group)] for row in _rows(result)),
+        record_attacks=tuple([_line(r.job) for r in single] + [_line(group[0].job) for group in shared]),
         gallery=_gallery(images),
         victim_pictures=_pictures(evaluation, shared[0], attacks[0], victims) if shared and victims else None,
     )
@@ -129,7 +134,7 @@ def _victims(job: Job, mask: str) -> VictimsPart:
     return VictimsPart(job.images.name.removesuffix(" victims"), len(job.images), mask)
 
 
-def _images_part(results: Sequence[Result]) -> ImagesPart:
+def _images_part(results: Sequence[Result], net: nn.Module, proof: Result | None) -> ImagesPart:
     main, pool = main_results(results), results[0].job.images
     wrong, size = wrong_before(main), pool.size()
     return ImagesPart(
@@ -142,7 +147,7 @@ def _images_part(results: Sequence[Result]) -> ImagesPart:
             for text, group in by_threat(results)
         ],
         attacks=[_attack(result) for result in main],
-        curves=curves(results),
+        curves=curves(results, lambda result: proof if proof and covered(net, result) else None),
         places=location_map(results, size),
         shard=pool.shard,
     )
@@ -192,6 +197,8 @@ def _flags(examined: Sequence[Examined]) -> list[FlagPart]:
 
 
 def _line(job: Job) -> AttackLine:
+    if job.certify:
+        return AttackLine(job.title, "certificate", None, "nothing: the certificate of each image")
     threat = "shared noise" if job.universal or job.threat is None else job.threat.text
     return AttackLine(job.title, repr(job.attack), job.seed, threat, job.point is not None)
 
@@ -200,7 +207,7 @@ def _rows(result: Result) -> list[RecordRow]:
     """One row for each image, numbers rounded as samples.jsonl holds them."""
     job, records, groups = result.job, result.records, result.job.images.groups
     columns = {name: getattr(records, name).tolist() for name in records._fields if name not in ("kept", "noise")}
-    robust = records.robust.tolist()
+    robust = (certified(result) if job.certify else records.robust).tolist()
     return [
         RecordRow(
             attack=job.title,

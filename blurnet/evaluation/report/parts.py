@@ -133,11 +133,48 @@ class ImageAttack:
 
 
 @dataclass(frozen=True)
+class Bracket:
+    """Where the truth lies for one threat: at least what is proven, at most what attacks leave.
+
+    Args:
+        threat: what may be changed. attacks: those that were tried.
+        certified: images that no such change can break. attacked: images that no attack broke.
+    """
+
+    threat: str
+    attacks: list[str]
+    certified: Rate
+    attacked: Rate
+
+
+@dataclass(frozen=True)
+class CertifiedPart:
+    """What is proven of single images.
+
+    Args:
+        threat: what the certificate holds against, in pixels and percent.
+        certified: images answered correctly whatever such a patch shows.
+        clean: images answered correctly by the defended model. plain: by the model without its defense.
+        calls: how many views of an image the model was shown to certify it.
+        brackets: one for each threat that was attacked and that the certificate covers.
+    """
+
+    on: ImagesOn
+    threat: str
+    certified: Rate
+    clean: Rate
+    plain: Rate
+    calls: Calls
+    brackets: list[Bracket]
+
+
+@dataclass(frozen=True)
 class CurvePoint:
-    """Robust accuracy at one value of the axis."""
+    """Robust accuracy at one value of the axis; ``certified``: what is proven there, None where nothing is."""
 
     value: float
     robust: Rate
+    certified: Rate | None = None
 
 
 @dataclass(frozen=True)

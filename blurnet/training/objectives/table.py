@@ -6,6 +6,7 @@ from blurnet.checks import one_of
 from blurnet.strict import check_arguments
 from blurnet.training.objectives.adversarial import TRADES, FastTraining, FGSMTraining, PGDTraining
 from blurnet.training.objectives.base import CleanLogitPairing, Natural, Objective
+from blurnet.training.objectives.masked import MaskTraining
 from blurnet.training.objectives.patches import OcclusionTraining, PatchTraining
 from blurnet.zoo.spec import Plain
 
@@ -21,6 +22,8 @@ OBJECTIVES: dict[str, tuple[type[Objective], dict[str, Plain]]] = {
     "fast": (FastTraining, {}),
     "doa": (OcclusionTraining, {}),
     "patch": (PatchTraining, {}),
+    "masked": (MaskTraining, {}),
+    "masked-random": (MaskTraining, {"tries": 1}),
 }
 
 

@@ -22,7 +22,8 @@ class DeepImagePriorSettings(Settings):
         skips: channels of each scale's skip, 0 for none, in place of the named net's.
         activation: "swish" as on the poster, or another.
         lr: of Adam.
-        input_noise: standard deviation of what is added to the net's input at every iteration.
+        input_noise: standard deviation of what is added to the net's input at every iteration. The authors' 1/30 is as
+            much as their input of 32 channels spreads itself; with the few channels of the small nets it slows the fit.
         average: weight of the past in the moving average of outputs, which is what comes back; 0: the output itself.
         patience: of "es-wmv" and "es-emv", in iterations; None: a fifth of ``iterations``.
         unroll: the surrogate is the gradient through that many last iterations; 0 takes the identity's.
@@ -42,7 +43,7 @@ class DeepImagePriorSettings(Settings):
     skips: tuple[Steps, ...] | None = field(default=None, repr=False)
     activation: Activation = field(default="swish", repr=False)
     lr: Positive = 0.01
-    input_noise: NotNegative = field(default=1 / 30, repr=False)
+    input_noise: NotNegative = field(default=0.01, repr=False)
     average: Annotated[float, Bounds("in [0, 1)", 0, 1 - 1e-9)] = field(default=0.99, repr=False)
     patience: Count | None = field(default=None, repr=False)
     unroll: Steps = field(default=0, repr=False)

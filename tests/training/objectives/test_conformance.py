@@ -12,7 +12,12 @@ from blurnet.training.objectives.table import OBJECTIVES, ObjectiveSpec, make_ob
 from blurnet.zoo.spec import DefenseSpec
 from tests.training.objectives.by_hand import numbers, value_of
 
-QUICK = {"doa": {"steps": 2}, "patch": {"steps": 2, "samples": 2, "rotation": 5.0}, "pgd": {"steps": 2}}
+QUICK = {
+    "doa": {"steps": 2},
+    "patch": {"steps": 2, "samples": 2, "rotation": 5.0},
+    "pgd": {"steps": 2},
+    "masked": {"distill": 0.5},
+}
 each_objective = pytest.mark.parametrize("name", OBJECTIVES)
 
 
@@ -25,6 +30,7 @@ each_objective = pytest.mark.parametrize("name", OBJECTIVES)
         ("fast", {"clean": 1.0}),
         ("doa", {"clean": 1.0}),
         ("patch", {"clean": 1.0}),
+        ("masked", {"clean": 1.0, "distill": 0.5}),
         ("trades", {"beta": 0.0}),
         ("clp", {"weight": 0.0}),
     ],

@@ -69,6 +69,21 @@ def test_everything_nothing_and_masks_of_their_own(noise):
         assert torch.equal(out[i : i + 1], inpaint(noise[i : i + 1], both[i : i + 1]))
 
 
+def test_few_pixels_of_each_image_are_filled_as_if_it_were_alone(noise):
+    """Scattered small masks are worked on pixel by pixel: the same bits, also at the border, and a gradient."""
+    masks = torch.zeros(2, 1, 20, 31)
+    for image, row, column in ((0, 3, 4), (0, 19, 30), (1, 0, 0), (1, 10, 11), (1, 10, 12)):
+        masks[image, 0, row, column] = 1
+    few = inpaint(noise, masks)
+    assert torch.equal(few, torch.cat([inpaint(x[None], m[None]) for x, m in zip(noise, masks, strict=True)]))
+    x = noise.clone().requires_grad_()
+    result = inpaint(x, masks)
+    assert torch.equal(result, few)
+    (gradient,) = torch.autograd.grad(result.sum(), x)
+    assert (gradient[(masks > 0).expand_as(x)] == 0).all()
+    assert gradient[0, 0, 2, 4] > 1
+
+
 def test_gradient(noise):
     x, mask = noise[:1, :1, :6, :7].double().requires_grad_(), (noise[1:, :1, :6, :7] > 0.6).float()
     assert torch.autograd.gradcheck(lambda t: inpaint(t, mask), (x,))
