@@ -13,8 +13,10 @@ from blurnet.cli.options import config_of
 from blurnet.cli.options import parser as evaluate_parser
 from blurnet.evaluation.attacks import parse_attacks
 from blurnet.rates import Rate
+from blurnet.strict import from_dict
 from blurnet.zoo.parse import parse_defenses
 from reproduce._common.table2 import RESULTS
+from reproduce._common.tables import shown
 from reproduce.blurnet_baselines import print_table, table
 from reproduce.blurnet_table2 import lineage_rows, print_lineages, print_shipped
 
@@ -113,3 +115,21 @@ def test_how_much_wider_tracks_make_the_cards_is_as_the_docs_say() -> None:
 def test_table_2_in_the_docs_is_what_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
     print_shipped(json.loads((RESULTS.parent / "blurnet_table2.json").read_text())["rows"])
     assert capsys.readouterr().out.strip() in (REPO / "docs" / "reproduction.md").read_text()
+
+
+def _rates(value: object) -> list[Rate]:
+    """Every rate of a row but those of its curve, which is drawn and not printed."""
+    if isinstance(value, dict) and {"value", "low", "high"} <= set(value):
+        return [from_dict(Rate, value, "rate")]
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [rate for key, item in items if key != "curve" for rate in _rates(item)]
+
+
+@pytest.mark.parametrize("name", ["ciidefence", "deep_protection", "deep_protection_adaptive", "map_text"])
+def test_the_docs_show_every_rate_that_a_script_measured(name: str) -> None:
+    results = json.loads((RESULTS.parent / f"{name}.json").read_text())
+    text = (REPO / "docs" / "reproduction.md").read_text()
+    rates = _rates(results["rows"])
+    assert rates
+    assert [shown(rate) for rate in rates if shown(rate) not in text] == []
+    assert results["command"].split(" --")[0] in text
