@@ -1,4 +1,4 @@
-"""A small residual net for images of 32 pixels (which is what its name says, not 32 layers), whose fine stem suits masks better than LISA-CNN's coarse one."""
+"""A small residual net for images of 32 pixels, after which it is named; its fine stem suits masks."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
