@@ -1,4 +1,4 @@
-"""A small residual net for images of 32 pixels, after which it is named; its fine stem suits masks."""
+"""A small residual net for images of 32 pixels, after which it is named."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
