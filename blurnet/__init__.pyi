@@ -55,6 +55,7 @@ from .masks import rp2_stickers as rp2_stickers
 from .nets.gtsrb_cnn import GtsrbCNN as GtsrbCNN
 from .nets.lisa_cnn import LisaCNN as LisaCNN
 from .nets.normalize import Normalize as Normalize
+from .nets.resnet_32 import ResNet32 as ResNet32
 from .nets.vision import timm_net as timm_net
 from .nets.vision import torchvision_net as torchvision_net
 from .transforms.base import Pipeline as Pipeline

@@ -34,7 +34,7 @@ PUBLIC = [
     *("insert_after", "insert_before", "first_conv", "penalties", "list_models", "load_model", "save_model"),
     *("FGSM", "PGD", "Ball", "External"),
     *("LGS", "RP2", "LaVAN", "LearnedLowPass", "FixedLowPass", "TotalVariation", "Tikhonov"),
-    *("Normalize", "LisaCNN", "GtsrbCNN"),
+    *("Normalize", "LisaCNN", "GtsrbCNN", "ResNet32"),
     *("Transform", "Pipeline", "adaptive", "defend", "identity_bpda", "transforms_of"),
 ]
 

@@ -32,7 +32,7 @@ class Classifier(pl.LightningModule):
 
     Args:
         classes: class names in output order. On the command line they come from the data.
-        net: "lisa_cnn", "gtsrb_cnn", "torchvision/NAME" or "timm/NAME".
+        net: "lisa_cnn", "gtsrb_cnn", "resnet_32", "torchvision/NAME" or "timm/NAME".
         net_args: arguments of the net, such as dropout and input_dropout of lisa_cnn.
         defenses: layers to insert, each with its name, its place (after or before a named layer; neither: on the
             input) and its arguments.

@@ -27,6 +27,7 @@ from blurnet.modes import resting
 from blurnet.nets.gtsrb_cnn import GtsrbCNN
 from blurnet.nets.image_size import image_size
 from blurnet.nets.lisa_cnn import LisaCNN
+from blurnet.nets.resnet_32 import ResNet32
 from blurnet.nets.vision import timm_net, torchvision_net
 from blurnet.strict import check_arguments
 from blurnet.transforms.base import Transform, defend
@@ -60,7 +61,7 @@ def _timm(
 
 
 #: Nets of this package: constructors that take ``classes``; each states its ``image_size``.
-NETS: dict[str, Callable[..., nn.Module]] = {"lisa_cnn": LisaCNN, "gtsrb_cnn": GtsrbCNN}
+NETS: dict[str, Callable[..., nn.Module]] = {"lisa_cnn": LisaCNN, "gtsrb_cnn": GtsrbCNN, "resnet_32": ResNet32}
 
 #: Nets of other libraries, named "torchvision/resnet18" or "timm/mobilenetv2_100".
 LIBRARIES: dict[str, Callable[..., nn.Module]] = {"torchvision": torchvision_net, "timm": _timm}

@@ -7,6 +7,7 @@ from blurnet.nets.gtsrb_cnn import GtsrbCNN
 from blurnet.nets.image_size import image_size
 from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.nets.normalize import Normalize
+from blurnet.nets.resnet_32 import ResNet32
 from blurnet.nets.vision import timm_net, torchvision_net
 from blurnet.transforms.base import defend
 from blurnet.transforms.lgs.lgs import LGS
@@ -16,7 +17,7 @@ from blurnet.zoo.models import load_model, save_model
 from blurnet.zoo.spec import DefenseSpec, ModelSpec
 
 
-@pytest.mark.parametrize("net", [LisaCNN, GtsrbCNN])
+@pytest.mark.parametrize("net", [LisaCNN, GtsrbCNN, ResNet32])
 def test_nets_of_this_package_state_it(net):
     assert image_size(net()) == (32, 32)
     assert image_size(nn.Sequential(Normalize(), net())) == (32, 32)

@@ -127,7 +127,7 @@ def test_building_leaves_the_module_in_training_mode():
     ("spec", "error", "says"),
     [
         (ModelSpec(), ValueError, "no classes"),
-        (lisa(net="os.system"), ValueError, "there are: gtsrb_cnn, lisa_cnn, torchvision/"),
+        (lisa(net="os.system"), ValueError, "there are: gtsrb_cnn, lisa_cnn, resnet_32, torchvision/"),
         (lisa(net="torchvision/no_such_net"), ValueError, "resnet18"),
         (lisa(net="timm/local-dir:/tmp"), ValueError, "unknown net"),
         (lisa(net="timm/../resnet18"), ValueError, "unknown net"),

@@ -21,7 +21,7 @@ from blurnet.zoo.readme import render_readme
 assert blurnet.__file__.startswith(sys.argv[1]), blurnet.__file__
 for name in blurnet.list_models():
     net = blurnet.load_model(name)
-    size = 32 if net.spec.net in ("lisa_cnn", "gtsrb_cnn") else 224
+    size = 224 if "/" in net.spec.net else 32
     assert net(torch.zeros(1, 3, size, size)).shape == (1, len(net.classes))
     assert net.card.title in render_readme(net.card)
     print(name)
