@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from benchmarks.pictures import pictures
 from benchmarks.timing import finished, medians
+from benchmarks.transforms import Row, show
 from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.nets.vision import torchvision_net
 from blurnet.transforms.class_inpainting.boxes import box_mask
@@ -43,16 +44,6 @@ CLASSES = range(5)
 CAM_LIMIT, REST_LIMIT = 1 / 3, 3.0  #: of ours / theirs
 
 SECONDS = 5.0  #: of rounds for each entry, at least
-
-
-class Row(NamedTuple):
-    """One comparison, in seconds an image."""
-
-    what: str
-    ours: float
-    beside: str
-    theirs: float
-    limit: float
 
 
 def peer(net: nn.Module, layer: str, x: Tensor) -> Callable[[], object]:
@@ -93,15 +84,6 @@ def rest(arguments: argparse.Namespace) -> Row:
     return Row("all but the maps", times["ours"] / len(x), "wavelet alone", times["theirs"] / len(x), REST_LIMIT)
 
 
-def show(rows: list[Row]) -> None:
-    """Print a table; a ratio below 1 means that blurnet is faster."""
-    print(f"| {'class inpainting':<33} | blurnet (ms) | {'beside':<16} | it (ms) | ratio | at most |")
-    print(f"|{'-' * 35}|---:|{'-' * 18}|---:|---:|---:|")
-    for row in rows:
-        figures = f"{1e3 * row.theirs:7.2f} | {row.ours / row.theirs:5.3f} | {row.limit:7.2f}"
-        print(f"| {row.what:<33} | {1e3 * row.ours:12.2f} | {row.beside:<16} | {figures} |")
-
-
 def main() -> None:
     """Parse the command line, run the comparisons, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -116,7 +98,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     times = f"median of {arguments.rounds} interleaved rounds or more"
     print(f"torch {torch.__version__}, {arguments.threads} threads, batches of {arguments.batch}, {times}\n")
-    show([*(row for name in arguments.only for row in maps(name, arguments)), rest(arguments)])
+    rows = [*(row for name in arguments.only for row in maps(name, arguments)), rest(arguments)]
+    show(rows, "class inpainting")
 
 
 if __name__ == "__main__":

@@ -163,9 +163,9 @@ def compare(name: str, rounds: int, images: Tensor) -> list[Row]:
     return [Row(name, times["ours"], peer, times[peer], entry.peers[peer][1]) for peer in entries if peer != "ours"]
 
 
-def show(rows: list[Row]) -> None:
+def show(rows: list[Row], title: str = "transformation") -> None:
     """Print a table; a ratio below 1 means that blurnet is faster."""
-    print(f"| {'transformation':<25} | blurnet (ms) | {'beside':<28} | it (ms) | ratio | at most |")
+    print(f"| {title:<25} | blurnet (ms) | {'beside':<28} | it (ms) | ratio | at most |")
     print(f"|{'-' * 27}|---:|{'-' * 30}|---:|---:|---:|")
     for row in rows:
         limit = "" if row.limit is None else f"{row.limit:.2f}"

@@ -72,10 +72,15 @@ def reflect(x: Tensor, border: int) -> Tensor:
     if border < min(x.shape[-2:]):
         return F.pad(x, (border,) * 4, mode="reflect") if border else x
     for dim in (-2, -1):
-        last = max(x.shape[dim] - 1, 1)
-        place = torch.arange(-border, x.shape[dim] + border, device=x.device) % (2 * last)
-        x = x.index_select(dim, torch.minimum(place, 2 * last - place).clamp(max=x.shape[dim] - 1))
+        x = reflected(x, dim, -border, x.shape[dim] + border)
     return x
+
+
+def reflected(x: Tensor, dim: int, start: int, stop: int) -> Tensor:
+    """Places ``start`` to below ``stop`` along an axis of images that :func:`reflect` would mirror without end."""
+    last = max(x.shape[dim] - 1, 1)
+    place = torch.arange(start, stop, device=x.device) % (2 * last)
+    return x.index_select(dim, torch.minimum(place, 2 * last - place).clamp(max=x.shape[dim] - 1))
 
 
 def by_planes(function: Block, x: Tensor, numbers: int = 2**18) -> Tensor:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from statistics import mean
 from typing import Any, NamedTuple
 
-import torch
+from scipy.stats import mannwhitneyu
 
 Seen = dict[str, Any]  #: what :func:`reproduce._common.prior.watch` says of one image
 
@@ -58,8 +58,7 @@ def auc(attacked: Sequence[float], clean: Sequence[float]) -> float | None:
     """
     if not attacked or not clean:
         return None
-    difference = torch.tensor(attacked, dtype=torch.float64)[:, None] - torch.tensor(clean, dtype=torch.float64)
-    return round(float((difference > 0).double().mean() + (difference == 0).double().mean() / 2), 4)
+    return round(float(mannwhitneyu(attacked, clean).statistic) / (len(attacked) * len(clean)), 4)
 
 
 def choose(attacked: dict[str, list[Seen]], clean: list[Seen], at: Sequence[int]) -> tuple[Detector, float] | None:

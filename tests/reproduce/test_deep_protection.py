@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 from torch import nn
-from torch.nn.functional import interpolate
 
 from blurnet.attacks.external import External
 from blurnet.attacks.wrappers.smallest import SmallestRadius
@@ -21,6 +19,7 @@ from reproduce import deep_protection, deep_protection_adaptive
 from reproduce._common import needed, prior
 from reproduce._common.coarse import Coarse
 from reproduce._common.needed import Detector
+from tests.reproduce.photos import write_photos
 
 SETTINGS = DeepImagePriorSettings(12, net="tiny")
 FEW = ("--net", "tiny", "--iterations", "12", "--every", "4", "--batch", "3")
@@ -30,14 +29,8 @@ QUICK = ("--attack-steps", "carlini-wagner=5", "salt-and-pepper=20")
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Arguments of every script: six coloured pictures of two classes, and a net that answers some correctly."""
-    root, g = tmp_path_factory.mktemp("photos"), torch.Generator().manual_seed(0)
-    for label in range(2):
-        (root / f"class{label}").mkdir()
-        for number in range(3):
-            picture = interpolate(torch.rand(1, 3, 6, 6, generator=g), 32, mode="bilinear")[0]
-            picture[label] = picture[label] / 2 + 0.5  # more red, or more green
-            pixels = (picture * 255).byte().permute(1, 2, 0).numpy()
-            Image.fromarray(pixels).save(root / f"class{label}" / f"{number}.png")
+    root = tmp_path_factory.mktemp("photos")
+    write_photos(root, 2, 32, tinted=True)  # more red, or more green
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = LisaCNN(2)

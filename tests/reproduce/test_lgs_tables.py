@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from torch.nn.functional import interpolate
 
 from blurnet.files import save_weights
 from blurnet.masks import Place
@@ -20,6 +19,7 @@ from reproduce._common import lgs
 from reproduce._common.answers import answers
 from reproduce._common.cells import Cells
 from reproduce._common.photos import Setup, load_setup, setup_parser
+from tests.reproduce.photos import write_photos
 
 SCRIPTS = ("lgs_table1", "lgs_table2", "lgs_table3", "lgs_figure3", "lgs_figures")
 
@@ -53,13 +53,8 @@ bit_depth:bits=3 72.83 13.40 3.89 1.25
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Arguments of every script: nine coloured pictures of three classes, and a small net."""
-    root, g = tmp_path_factory.mktemp("photos"), torch.Generator().manual_seed(0)
-    for label in range(3):
-        (root / f"class{label}").mkdir()
-        for number in range(3):
-            picture = interpolate(torch.rand(1, 3, 6, 6, generator=g), 40, mode="bilinear")[0]
-            pixels = (picture * 255).byte().permute(1, 2, 0).numpy()
-            Image.fromarray(pixels).save(root / f"class{label}" / f"{number}.png")
+    root = tmp_path_factory.mktemp("photos")
+    write_photos(root, 3, 40)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         save_weights(LisaCNN(3), weights := root.parent / "net.safetensors")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from blurnet.transforms._blocks import side_by_side
+from blurnet.transforms._blocks import reflected, side_by_side
 from blurnet.transforms.deep_image_prior.nets import PriorNets
 from blurnet.transforms.deep_image_prior.settings import DeepImagePriorSettings
 from blurnet.transforms.deep_image_prior.stopping import Rule, Watcher
@@ -85,9 +85,7 @@ class Fit:
     def continued(self, x: Tensor) -> Tensor:
         """Images (N, C, H, W) continued to the canvas below and on the right, mirrored as often as needed."""
         for dim, side in zip((-2, -1), self.canvas, strict=True):
-            last = max(x.shape[dim] - 1, 1)
-            place = torch.arange(side, device=x.device) % (2 * last)
-            x = x.index_select(dim, torch.minimum(place, 2 * last - place).clamp(max=x.shape[dim] - 1))
+            x = reflected(x, dim, 0, side)
         return x
 
     def cut(self, drawn: Tensor) -> Tensor:

@@ -173,7 +173,7 @@ class SnapshotWatcher(Watcher):
     def see(self, iteration: int, output: Tensor, average: Tensor) -> None:
         """See :class:`Watcher`."""
         if iteration in self.wanted:
-            self.taken.append(average.clone())
+            self.taken.append(average)
             self.keep(~self.done, iteration, average)
 
 
@@ -223,7 +223,7 @@ class _Moving(_Variance):
 
     def see(self, iteration: int, output: Tensor, average: Tensor) -> None:
         if iteration == 1:
-            self.mean = output.clone()
+            self.mean = output
             self.keep(~self.done, iteration, average)
             return
         far = (output - self.mean).double().square().flatten(1).sum(1)

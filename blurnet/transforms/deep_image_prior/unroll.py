@@ -30,14 +30,13 @@ def _unrolled(x: Tensor, settings: DeepImagePriorSettings, seed: int) -> Tensor:
         fit = Fit(x.detach().clone(), settings, seed)
         for _ in range(settings.iterations - settings.unroll):
             fit.step()
-        adam = _Adam(fit)
-        target = fit.continued(x)
-        average = fit.average
-        for _ in range(settings.unroll):
-            drawn = functional_call(fit.nets, adam.weights, (fit.perturbed(),))
-            average = fit.moved(average, fit.cut(drawn))
+        adam, target = _Adam(fit), fit.continued(x)
+        drawn = adam.draw(fit)
+        average = fit.moved(fit.average, fit.cut(drawn))
+        for _ in range(settings.unroll - 1):  # no output sees the weights after the last
             adam.step(fit.loss(drawn, target))
-        assert average is not None
+            drawn = adam.draw(fit)
+            average = fit.moved(average, fit.cut(drawn))
         return average
 
 
@@ -57,6 +56,11 @@ class _Adam:
             ]
             for key in ("exp_avg", "exp_avg_sq")
         )
+
+    def draw(self, fit: Fit) -> Tensor:
+        """What the fit's nets draw with the present weights."""
+        drawn: Tensor = functional_call(fit.nets, self.weights, (fit.perturbed(),))
+        return drawn
 
     def step(self, loss: Tensor) -> None:
         """Move the weights; how they depend on the loss's target stays recorded."""
