@@ -70,6 +70,7 @@ from .transforms.class_inpainting.cam import class_activation_maps as class_acti
 from .transforms.class_inpainting.class_inpainting import ClassInpainting as ClassInpainting
 from .transforms.deep_image_prior.deep_image_prior import DeepImagePrior as DeepImagePrior
 from .transforms.deep_image_prior.deep_image_prior import deep_image_prior as deep_image_prior
+from .transforms.deep_image_prior.text import extract_text as extract_text
 from .transforms.gaussian import Gaussian as Gaussian
 from .transforms.jpeg.jpeg import JPEG as JPEG
 from .transforms.lgs.lgs import LGS as LGS

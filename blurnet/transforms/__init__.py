@@ -12,6 +12,7 @@ from blurnet.transforms.deep_image_prior.deep_image_prior import (
     prior_inpaint,
     prior_outputs,
 )
+from blurnet.transforms.deep_image_prior.text import extract_text, residual
 from blurnet.transforms.gaussian import Gaussian, gaussian_filter
 from blurnet.transforms.jpeg.jpeg import JPEG, jpeg
 from blurnet.transforms.jpeg.model import jpeg_model

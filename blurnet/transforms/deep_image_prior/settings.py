@@ -26,14 +26,15 @@ class DeepImagePriorSettings(Settings):
             much as their input of 32 channels spreads itself; with the few channels of the small nets it slows the fit.
         average: weight of the past in the moving average of outputs, which is what comes back; 0: the output itself.
         patience: of "es-wmv" and "es-emv", in iterations; None: a fifth of ``iterations``.
-        unroll: the surrogate is the gradient through that many last iterations; 0 takes the identity's.
+        unroll: the surrogate is the gradient through the last so many steps of Adam that an output sees; 0 takes the
+            identity's.
         chunk: images whose nets run as one; None: on a CPU 1, several of them in threads, elsewhere as many as keep
             4 GiB for the backward pass.
         seed: of the draws.
 
     Raises:
-        ValueError, TypeError: bad settings; ``unroll`` of more than there are iterations, or with another rule than
-            "fixed"; as many skips as there are no scales.
+        ValueError, TypeError: bad settings; ``unroll`` of as many steps as there are iterations, or with another rule
+            than "fixed"; as many skips as there are no scales.
     """
 
     iterations: Count = 1750
@@ -53,9 +54,10 @@ class DeepImagePriorSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.shape  # noqa: B018  widths and skips that do not fit raise here
-        if self.unroll > self.iterations:
+        if self.unroll >= self.iterations:
             raise ValueError(
-                f"{self._owner} unroll: expected at most the {self.iterations} iterations, got {self.unroll}"
+                f"{self._owner} unroll: expected fewer than the {self.iterations} iterations, for no output sees the "
+                f"last one's step; got {self.unroll}"
             )
         if self.unroll and self.stop != "fixed":
             raise ValueError(f"{self._owner} unroll: an image's last iterations are known with stop='fixed' only")

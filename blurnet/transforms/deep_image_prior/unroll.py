@@ -11,7 +11,7 @@ from blurnet.transforms.deep_image_prior.settings import DeepImagePriorSettings
 
 
 def unrolled(x: Tensor, settings: DeepImagePriorSettings, seed: int) -> Tensor:
-    """The average of outputs after all iterations, the last ``settings.unroll`` of them recorded.
+    """The average of outputs after all iterations, the last ``settings.unroll`` steps that an output sees recorded.
 
     Args:
         x: images (N, C, H, W) in [0, 1], float32 or float64.
@@ -28,12 +28,12 @@ def unrolled(x: Tensor, settings: DeepImagePriorSettings, seed: int) -> Tensor:
 def _unrolled(x: Tensor, settings: DeepImagePriorSettings, seed: int) -> Tensor:
     with torch.inference_mode(False), torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
         fit = Fit(x.detach().clone(), settings, seed)
-        for _ in range(settings.iterations - settings.unroll):
+        for _ in range(settings.iterations - settings.unroll - 1):  # no output sees the weights after the last
             fit.step()
         adam, target = _Adam(fit), fit.continued(x)
         drawn = adam.draw(fit)
         average = fit.moved(fit.average, fit.cut(drawn))
-        for _ in range(settings.unroll - 1):  # no output sees the weights after the last
+        for _ in range(settings.unroll):
             adam.step(fit.loss(drawn, target))
             drawn = adam.draw(fit)
             average = fit.moved(average, fit.cut(drawn))

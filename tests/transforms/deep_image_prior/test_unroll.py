@@ -17,14 +17,14 @@ def images(n: int = 2) -> Tensor:
     return F.interpolate(torch.rand(n, 3, 2, 3, generator=g, dtype=torch.float64), (6, 8), mode="bilinear")
 
 
-@pytest.mark.parametrize("unroll", [1, 3, 8])
+@pytest.mark.parametrize("unroll", [1, 3, 7])
 def test_it_has_the_values_of_the_run(unroll):
     settings = replace(SETTINGS, unroll=unroll)
     torch.testing.assert_close(unrolled(images(), settings, 0), deep_image_prior(images(), settings), rtol=0, atol=1e-9)
 
 
 def test_its_gradient_is_the_numerical_one_of_the_last_steps():
-    """Central differences of a run whose target moves in its last three steps only."""
+    """Central differences of a run whose target moves in its last four draws only."""
     x = images(1)
     g = torch.Generator().manual_seed(1)
     weights, direction = (torch.randn(x.shape, generator=g, dtype=torch.float64) for _ in range(2))
@@ -47,7 +47,7 @@ def unrolled_from(x: Tensor, target: Tensor) -> Tensor:
 
     fit = Fit(x, SETTINGS, 0)
     for i in range(SETTINGS.iterations):
-        if i == SETTINGS.iterations - SETTINGS.unroll:
+        if i == SETTINGS.iterations - SETTINGS.unroll - 1:
             fit.target = fit.continued(target)
         fit.step()
     return fit.average
@@ -56,18 +56,11 @@ def unrolled_from(x: Tensor, target: Tensor) -> Tensor:
 def test_more_steps_see_more_of_the_image():
     leaf = images(1).requires_grad_()
     sizes = []
-    for unroll in (2, 8):
+    for unroll in (1, 7):
         out = unrolled(leaf, replace(SETTINGS, unroll=unroll), 0)
         sizes.append(float(torch.autograd.grad(out.sum(), leaf)[0].abs().sum()))
     assert sizes[0] > 0
     assert sizes[0] != sizes[1]
-
-
-def test_the_first_output_depends_on_no_image():
-    """One step drawn and none taken: weights have seen nothing of the image."""
-    leaf = images(1).requires_grad_()
-    out = unrolled(leaf, replace(SETTINGS, iterations=1, unroll=1), 0)
-    assert not out.requires_grad or torch.autograd.grad(out.sum(), leaf, allow_unused=True)[0] is None
 
 
 def test_the_module_takes_it():
