@@ -8,17 +8,19 @@ Photos that the plain net answers correctly, with the prior's last output in fro
 - "low-frequency": the same on a coarse grid of changes (``--cells`` along a side), for an untrained net draws low
   frequencies first;
 - "identity": PGD that draws forward and takes the gradient of the identity backward (BPDA), another draw at each step;
-- "eot": the same on the mean logits of ``--samples`` draws a step.
+- "eot": the same on the mean logits of ``--samples`` draws a step;
+- "unrolled": PGD with the gradient through the last ``--unroll`` steps of the prior's fit.
 
 And with a square of 2 % of the image, at the place that AutoPatch's quick budget finds on the plain net:
 
 - "patch": PatchPGD made on the plain net, all steps climbed;
-- "patch, identity": that patch, driven on through the defense as in "identity".
+- "patch, identity": that patch, driven on through the defense as in "identity";
+- "AutoPatch": its quick budget, likewise through the defense, for photos that stand against both; hundreds of runs.
 
 An attack looks at the photos that the defended net answers correctly without one; every picture is judged by a draw
 that no attack has seen. An attack's step costs a whole run of the prior: by default 500 iterations, ten steps, two
-samples and 8 photos, of which about 5 are answered correctly at 128 pixels; two CPU cores take about half an hour.
-Finished parts stay in ``--out``, with the pictures.
+samples and 8 photos, of which about 5 are answered correctly at 128 pixels; two CPU cores take about half an hour, and
+as long again for each photo that is left to AutoPatch. Finished parts stay in ``--out``, with the pictures.
 """
 
 import argparse
@@ -35,7 +37,7 @@ from blurnet.attacks.patch.pgd import PatchPGD
 from blurnet.attacks.wrappers.model import EOT
 from blurnet.balls import Ball
 from blurnet.masks import box_masks
-from blurnet.transforms.base import defend, identity_bpda
+from blurnet.transforms.base import adaptive, defend, identity_bpda
 from blurnet.transforms.deep_image_prior.deep_image_prior import DeepImagePrior
 from reproduce._common.answers import correct
 from reproduce._common.arguments import command
@@ -56,10 +58,10 @@ PLAIN_STEPS = 100
 
 NONE = "no attack"
 
-#: The attacks by threat, in their order; a patch that is driven on needs the one before.
+#: The attacks by threat, in their order; a patch that is driven on needs those before.
 THREATS: dict[str, tuple[str, ...]] = {
-    "linf": ("plain", "low-frequency", "identity", "eot"),
-    "patch": ("patch", "patch, identity"),
+    "linf": ("plain", "low-frequency", "identity", "eot", "unrolled"),
+    "patch": ("patch", "patch, identity", "AutoPatch"),
 }
 
 Tensors = dict[str, Tensor]
@@ -134,10 +136,13 @@ class Subject:
         climb = PGD(ball, steps, loss="margin", stop=False, seed=o.seed)
         if name == "plain":
             return self.plain, climb
+        if name == "unrolled":
+            prior = DeepImagePrior(o.iterations, net=o.net, unroll=o.unroll, seed=o.seed + 1)
+            return adaptive(defend(self.plain, prior).eval()), climb
         return identity_bpda(self.defended), EOT(climb, o.samples) if name == "eot" else climb
 
     def _patch(self, name: str, number: int, images: Tensor, labels: Tensor) -> Tensors:
-        """A patch made on the plain net at AutoPatch's place, or that one driven on through the defense."""
+        """A patch made on the plain net at AutoPatch's place, that one driven on through the defense, or AutoPatch."""
         size, seed = (images.shape[-2], images.shape[-1]), self.options.seed
         if name == "patch":
             record = AutoPatch(AREA, budget="quick", seed=seed).record(self.plain, images, labels)
@@ -145,9 +150,24 @@ class Subject:
             return {"images": attack(self.plain, images, labels), "box": record.box}
         before = self.made("patch", number, images, labels)
         start, box = before["images"].to(images), before["box"].to(labels.device)
+        if name == "AutoPatch":
+            return {"images": self._autopatch(number, images, labels)}
         # The clean pixels under the patch are of no use to it: it starts from the patch that is there.
         attack = PatchPGD(box_masks(size, box), steps=self.options.steps, start="image", stop=False, seed=seed)
         return {"images": attack(identity_bpda(self.defended), start, labels), "box": box}
+
+    def _autopatch(self, number: int, images: Tensor, labels: Tensor) -> Tensor:
+        """The patches before, and where both left a photo standing AutoPatch's."""
+        made, stands = images.clone(), torch.ones(len(labels), dtype=torch.bool, device=labels.device)
+        for name in THREATS["patch"][:-1]:
+            made[stands] = self.made(name, number, images, labels)["images"].to(images)[stands]
+            right = [mark == "1" for mark in self.under(name, number)["defended"]]
+            stands &= torch.tensor(right, device=labels.device)
+        if bool(stands.any()):
+            self.prior.reset(self.options.seed + 1)  # judging may have drawn
+            attack = AutoPatch(AREA, budget="quick", seed=self.options.seed)
+            made[stands] = attack(identity_bpda(self.defended), images[stands], labels[stands])
+        return made
 
 
 def table(subject: Subject) -> list[dict[str, Any]]:
@@ -202,6 +222,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--radius", type=float, default=8.0, help="linf, in 1/255 (default: 8)")
     parser.add_argument("--steps", type=int, default=10, help="of attacks through the prior (default: 10)")
     parser.add_argument("--samples", type=int, default=2, help="draws a step of eot (default: 2)")
+    parser.add_argument("--unroll", type=int, default=5, help="steps of the fit in the unrolled gradient (default: 5)")
     parser.add_argument("--cells", type=int, default=8, help="of the coarse grid along a side (default: 8)")
     return parser.parse_args()
 
@@ -210,7 +231,7 @@ def main() -> None:
     """Print the table and what it says; write the rows where asked."""
     arguments = parse()
     setup = load_setup(arguments)
-    decided = settings(setup, arguments, "net", "iterations", "radius", "steps", "samples", "cells")
+    decided = settings(setup, arguments, "net", "iterations", "radius", "steps", "samples", "unroll", "cells")
     rows = table(Subject(setup, Cells(arguments.out, "adaptive", decided), arguments))
     said = verdict(rows)
     shown_rows = [[r["row"], *(shown(r["measured"][k], n=True) for k in ("plain", "defended"))] for r in rows]

@@ -189,7 +189,22 @@ def test_what_a_row_counts() -> None:
     assert lines[0] == "Oracle stops, all attacks: 10: 1, 20: 1, never: 1"
 
 
-ADAPTIVE = ("--net", "tiny", "--iterations", "6", "--batch", "4", "--steps", "2", "--cells", "4", "--radius", "96")
+ADAPTIVE = (
+    "--net",
+    "tiny",
+    "--iterations",
+    "6",
+    "--batch",
+    "4",
+    "--steps",
+    "2",
+    "--cells",
+    "4",
+    "--radius",
+    "96",
+    "--unroll",
+    "2",
+)
 
 
 def test_the_adaptive_table_from_end_to_end(script, tmp_path, monkeypatch) -> None:
@@ -204,6 +219,7 @@ def test_the_adaptive_table_from_end_to_end(script, tmp_path, monkeypatch) -> No
         assert name in printed
     for threat, names in deep_protection_adaptive.THREATS.items():
         assert rows[f"worst, {threat}"]["defended"]["count"] <= min(rows[name]["defended"]["count"] for name in names)
+    assert rows["AutoPatch"] == rows["worst, patch"], "it goes on from the patches before"
     assert rows["plain"]["plain"]["count"] == 0, "a third of the range is more than this net can bear"
     monkeypatch.setattr(deep_protection_adaptive.Subject, "judged", None)
     monkeypatch.setattr(deep_protection_adaptive.Subject, "made", None)
@@ -217,7 +233,7 @@ def test_a_patch_that_is_driven_on_stays_in_its_place(photos, tmp_path, monkeypa
     subject = deep_protection_adaptive.Subject(setup, deep_protection_adaptive.Cells(tmp_path, "x", {}), options)
     number = next(number for number in range(setup.pool.shards) if len(subject.photos(number)[0]))
     images, labels, _ = subject.photos(number)
-    first, second = (subject.made(name, number, images, labels) for name in deep_protection_adaptive.THREATS["patch"])
+    first, second = (subject.made(name, number, images, labels) for name in ("patch", "patch, identity"))
     assert torch.equal(first["box"], second["box"])
     for image, one, other, (top, bottom, left, right) in zip(
         images, first["images"], second["images"], first["box"].tolist(), strict=True
