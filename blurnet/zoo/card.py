@@ -54,6 +54,25 @@ class ImageFigures:
 
 
 @dataclass(frozen=True)
+class CertifiedFigures:
+    """What is proven of single images: the lower edge of what attacks leave.
+
+    Args:
+        certified: images that are answered correctly whatever a patch of the threat shows, wherever it lies.
+        clean: images that the defended model answers correctly.
+        threat: what the certificate holds against, in pixels and percent.
+        calls: views of an image that the model was shown to certify it, median.
+        images: what was certified.
+    """
+
+    certified: Rate
+    clean: Rate
+    threat: str
+    calls: int
+    images: str
+
+
+@dataclass(frozen=True)
 class Published:
     """The figures a paper prints for this row, in percent; None where it prints none."""
 
@@ -78,6 +97,7 @@ class Card:
         clean: accuracy on ``clean_set``. rp2: robustness; None where not measured.
         per_image: robust accuracy under attacks on single images, one entry an attack.
         held_out: the same on held-out images of all classes, which say more about the model than victims of one.
+        certified: what is proven of this very model, one entry for each set of images.
         flags: names of the sanity checks that failed; None where they were not run.
         evaluate_command: repeats the measurements. training_seconds: wall clock of the training.
         objective: what the training minimised, with its settings: "pgd(radius=0.0313725, steps=7)".
@@ -100,6 +120,7 @@ class Card:
     rp2: RP2Figures | None = None
     per_image: list[ImageFigures] = field(default_factory=list)
     held_out: list[ImageFigures] = field(default_factory=list)
+    certified: list[CertifiedFigures] = field(default_factory=list)
     flags: list[str] | None = None
     evaluate_command: str = ""
     training_seconds: float | None = None

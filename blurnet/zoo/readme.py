@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from blurnet.templates import render
-from blurnet.zoo.card import Card, ImageFigures, Published
+from blurnet.zoo.card import Card, CertifiedFigures, ImageFigures, Published
 from blurnet.zoo.describe import describe_defenses
 
 #: Names of licences as the Hub writes them; it refuses others.
@@ -97,6 +97,14 @@ def _held_out(card: Card) -> Cell:
     return _robust(figures) if figures else Cell("-")
 
 
+def _certified(card: Card) -> Cell:
+    """Of several sets of images the largest, which says most."""
+    if not card.certified:
+        return Cell("-")
+    figures = max(card.certified, key=lambda found: found.certified.n)
+    return Cell(figures.certified.short, f"{figures.threat}; {figures.images}")
+
+
 def _robust(figures: ImageFigures) -> Cell:
     return Cell(figures.robust.short, f"{figures.threat}; {figures.images}")
 
@@ -120,6 +128,7 @@ COLUMNS: tuple[tuple[str, Callable[[Card], Cell]], ...] = (
     ("clean", _clean),
     ("AutoPatch", _under("autopatch")),
     ("AutoPatch, held-out", _held_out),
+    ("certified", _certified),
     ("PGD 8/255", _under("pgd", " 8/255")),
     ("RP2 average", _rp2_average),
     ("RP2 worst", _rp2_worst),
@@ -154,6 +163,7 @@ def _measured(card: Card) -> list[list[str]]:
     shown.append(["L2 dissimilarity", far, _unit(published.dissimilarity)])
     shown += [_robust_row(figures, figures.threat) for figures in card.per_image]
     shown += [_robust_row(figures, figures.images) for figures in card.held_out]
+    shown += [_certified_row(figures) for figures in card.certified]
     return shown if card.published else [row[:2] for row in shown]
 
 
@@ -164,6 +174,11 @@ def _unit(value: float | None, unit: str = "") -> str:
 def _robust_row(figures: ImageFigures, where: str) -> list[str]:
     found = f"{figures.robust}; {figures.calls:,} model calls an image"
     return [f"robust accuracy under {figures.attack}, {where}", found, "-"]
+
+
+def _certified_row(figures: CertifiedFigures) -> list[str]:
+    found = f"{figures.certified}; {figures.calls:,} views an image"
+    return [f"certified accuracy, {figures.threat}, {figures.images}", found, "-"]
 
 
 def _origin(card: Card) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from blurnet.rates import Rate
-from blurnet.zoo.card import Published
+from blurnet.zoo.card import CertifiedFigures, Published
 from blurnet.zoo.models import list_models, load_model, models_root
 from blurnet.zoo.readme import render_leaderboard, render_readme
 from blurnet.zoo.spec import DefenseSpec
@@ -32,6 +32,20 @@ def test_figures_on_held_out_images_stand_beside_those_of_the_victims(card):
     full = measured(card, per_image=[figures("autopatch", "a patch")], held_out=[more])
     assert "robust accuracy under autopatch, 40 images of all classes | 25.0 %" in render_readme(full)
     assert "AutoPatch, held-out: a patch; 40 images of all classes." in render_leaderboard([full])
+
+
+def test_what_is_proven_stands_in_card_and_leaderboard(card):
+    few = CertifiedFigures(Rate.of(39, 40), RATE, "one patch of 7x7 pixels", 136, "40 victims")
+    many = CertifiedFigures(Rate.of(50, 100), RATE, "one patch of 7x7 pixels", 40, "100 images of all classes")
+    full = measured(card, certified=[many, few])
+    text = render_readme(full)
+    assert "| certified accuracy, one patch of 7x7 pixels, 40 victims | 97.5 % [" in text
+    assert "; 136 views an image" in text
+    assert "50.0 % [" in text
+    table = render_leaderboard([full])
+    assert "certified: one patch of 7x7 pixels; 100 images of all classes." in table
+    assert f"| {many.certified.short} |" in table
+    assert type(full).from_json(full.to_json()) == full
 
 
 def test_readme_shows_measured_beside_published(card):
@@ -73,12 +87,12 @@ def test_leaderboard_says_once_what_all_rows_share(card):
     assert f"AutoPatch: {square}; 40 images of rp2. PGD 8/255: {ball}" in text
     rate = "50.0 (33.8-66.2)"
     row = "| [b](b/README.md) | learned_low_pass | pgd(radius=0.0313725, steps=7) | from scratch | 1,234 s |"
-    assert f"{row} 90.0 (55.5-99.8) | {rate} | - | {rate} | - | - |" in text
+    assert f"{row} 90.0 (55.5-99.8) | {rate} | - | - | {rate} | - | - |" in text
     assert "| natural | from scratch | - |" in text
     other = dataclasses.replace(second, per_image=[figures("autopatch", "inside the mask stickers")])
     text = render_leaderboard([first, other])
     assert f"| {rate}, {square}; 40 images of rp2 |" in text
-    assert f"| {rate}, inside the mask stickers; 40 images of rp2 | - |" in text
+    assert f"| {rate}, inside the mask stickers; 40 images of rp2 | - | - |" in text
     assert "AutoPatch: " not in text
     wider = dataclasses.replace(first, per_image=[figures("pgd", "the whole image, linf at most 16/255")])
     assert rate not in render_leaderboard([wider])  # not the radius that the column names

@@ -4,9 +4,16 @@ import dataclasses
 import os
 from typing import Any
 
-from blurnet.evaluation.report.parts import ImageAttack, ImagesPart, UniversalAttack, VictimsPart
+from blurnet.evaluation.report.parts import (
+    CertifiedPart,
+    ImageAttack,
+    ImagesOn,
+    ImagesPart,
+    UniversalAttack,
+    VictimsPart,
+)
 from blurnet.evaluation.report.report import Report
-from blurnet.zoo.card import Card, ImageFigures, RP2Figures
+from blurnet.zoo.card import Card, CertifiedFigures, ImageFigures, RP2Figures
 from blurnet.zoo.describe import describe_defenses
 from blurnet.zoo.models import model_folder, read_card, write_card
 
@@ -21,7 +28,7 @@ def with_report(card: Card, report: Report) -> Card:
     """
     _check_about(card, report)
     changes: dict[str, Any] = {"evaluate_command": report.command}
-    changes |= _clean(report)
+    changes |= _clean(report) | _certified(card, report)
     targeted = [attack for attack in report.attacks if attack.repr.startswith("RP2(") and None not in attack.targets]
     if targeted and report.victims:
         strongest = max(targeted, key=lambda attack: attack.average.asr.value)
@@ -36,7 +43,7 @@ def with_report(card: Card, report: Report) -> Card:
 def with_held_out(card: Card, report: Report) -> Card:
     """The card with the figures of a report whose attacks ran on held-out images (``--on data``).
 
-    Its clean accuracy is taken over too, with an interval over tracks where the data has them.
+    Its clean accuracy is taken over too, with an interval over tracks where the data has them, and what is proven.
 
     Raises:
         ValueError: as :func:`with_report`, or no attack ran on single images.
@@ -44,12 +51,21 @@ def with_held_out(card: Card, report: Report) -> Card:
     _check_about(card, report)
     if not report.per_image:
         raise ValueError("the report has no attacks on single images")
-    return dataclasses.replace(card, held_out=_image_figures(report.per_image), **_clean(report))
+    changes = _clean(report) | _certified(card, report)
+    return dataclasses.replace(card, held_out=_image_figures(report.per_image), **changes)
 
 
 def _clean(report: Report) -> dict[str, Any]:
     """The fields of a card on clean accuracy; none where the report has none."""
     return {"clean": report.clean, "clean_set": report.data.name} if report.clean and report.data else {}
+
+
+def _certified(card: Card, report: Report) -> dict[str, Any]:
+    """What is proven of the report's images, beside what is proven of others; none where the report has none."""
+    if report.certified is None:
+        return {}
+    found = _certified_figures(report.certified)
+    return {"certified": [*(other for other in card.certified if other.images != found.images), found]}
 
 
 def add_report(folder: str | os.PathLike[str], report: Report, **changes: Any) -> Card:
@@ -90,7 +106,7 @@ def _check_about(card: Card, report: Report) -> None:
 
 
 def _image_figures(part: ImagesPart) -> list[ImageFigures]:
-    images = f"{part.on.n} images of {part.on.name}"
+    images = _images(part.on)
 
     def figures(attack: ImageAttack) -> ImageFigures:
         return ImageFigures(
@@ -98,6 +114,14 @@ def _image_figures(part: ImagesPart) -> list[ImageFigures]:
         )
 
     return [figures(attack) for attack in part.attacks]
+
+
+def _certified_figures(part: CertifiedPart) -> CertifiedFigures:
+    return CertifiedFigures(part.certified, part.clean, part.threat, part.calls.median, _images(part.on))
+
+
+def _images(on: ImagesOn) -> str:
+    return f"{on.n} images of {on.name}"
 
 
 def _rp2_figures(attack: UniversalAttack, victims: VictimsPart) -> RP2Figures:

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from blurnet.evaluation.report.cards import add_held_out, add_report, with_held_out, with_report
-from blurnet.evaluation.report.parts import FlagPart, ImagesPart, SanityRow, UniversalAttack
+from blurnet.evaluation.report.parts import Calls, CertifiedPart, FlagPart, ImagesPart, SanityRow, UniversalAttack
 from blurnet.evaluation.report.report import Report, read_report
 from blurnet.rates import Rate
 from blurnet.zoo.build import build
@@ -76,6 +76,27 @@ def test_held_out_figures_stand_beside_the_others():
     assert full.under_held_out("Blot").images == "6 images of all classes"
     with pytest.raises(ValueError, match="no attacks on single images"):
         with_held_out(CARD, about(per_image=None))
+
+
+def test_what_is_proven_stands_once_for_each_set_of_images():
+    def proof(name: str, count: int) -> CertifiedPart:
+        on = dataclasses.replace(images_part().on, name=name)
+        return CertifiedPart(
+            on, "a patch of 7x7", Rate.of(count, 6), Rate.of(5, 6), Rate.of(6, 6), Calls(136, 136, 816), []
+        )
+
+    assert with_report(CARD, about()).certified == []
+    first = with_report(CARD, about(certified=proof("victims", 4)))
+    both = with_held_out(first, about(certified=proof("all classes", 2)))
+    assert [found.images for found in both.certified] == ["6 images of victims", "6 images of all classes"]
+    again = with_report(both, about(certified=proof("victims", 3)))
+    assert {found.images: found.certified.count for found in again.certified} == {
+        "6 images of all classes": 2,
+        "6 images of victims": 3,
+    }
+    found = again.certified[1]
+    assert (found.clean.count, found.threat, found.calls) == (5, "a patch of 7x7", 136)
+    assert with_report(again, about()).certified == again.certified
 
 
 @pytest.mark.parametrize("move", [with_report, with_held_out])
