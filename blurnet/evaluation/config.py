@@ -36,6 +36,7 @@ class EvaluationConfig:
         seed: Of every attack.
         adaptive: Attacks see the surrogate gradients of the model's transformations.
         certify: Prove which images no patch can break, where the model is a certified defense.
+        attack_certified: Attack what is certified against the attack too; a proof needs no trial, but takes time.
         sanity: Check for masked gradients; the report says where that was left out.
         rp2: Settings of rp2, by name.
 
@@ -60,6 +61,7 @@ class EvaluationConfig:
     seed: int = 0
     adaptive: bool = True
     certify: bool = False
+    attack_certified: bool = True
     sanity: bool = True
     rp2: dict[str, Setting] = field(default_factory=dict)
 

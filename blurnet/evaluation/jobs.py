@@ -51,6 +51,7 @@ class Job:
         point: set where the job only draws a curve and takes no part in the worst case.
         at: the job's own place on such curves, as (axis, value).
         certify: the images are not attacked, but what no attack can change is proven.
+        spare: images that are certified against the threat are not attacked.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Job:
     point: Point | None = None
     at: tuple[tuple[str, float], ...] = ()
     certify: bool = False
+    spare: bool = False
 
     @property
     def universal(self) -> bool:
@@ -95,7 +97,8 @@ class Job:
         pool = self.images
         made_on = self.source if self.source is not None else "itself"
         attack = self.name, repr(self.attack), self.attack, self.threat, made_on
-        return identity(pool.name, pool.indices, pool.shard, keep, *attack)
+        spared = ("spare",) if self.spare else ()  # folders of earlier versions knew of none
+        return identity(pool.name, pool.indices, pool.shard, keep, *attack, *spared)
 
 
 class Part(NamedTuple):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from blurnet.evaluation.images import Pool
 from blurnet.evaluation.jobs import Job, SharedNoise, check_jobs, image_jobs, universal_jobs
 from blurnet.evaluation.model import LoadedModel, check_gradients
 from blurnet.evaluation.noise import ReplayNoise
-from blurnet.evaluation.report.certified import CERTIFICATE, certifying
+from blurnet.evaluation.proofs import certifying
+from blurnet.evaluation.report.certified import CERTIFICATE
 from blurnet.evaluation.report.make import CLEAN, VICTIMS, About, make_report
 from blurnet.evaluation.report.report import Report
 from blurnet.evaluation.run import Evaluation
@@ -186,6 +187,8 @@ def _clean_jobs(plan: Plan) -> list[Job]:
 def _proofs(plan: Plan) -> list[Job]:
     """What is proven, of the images that are attacked one by one; of others where none are."""
     if not plan.config.certify:
+        if not plan.config.attack_certified:
+            raise ValueError("--no-attack-certified: nothing is certified; add --certify")
         return []
     net, pool = certifying(plan.model.net), plan.images or plan.clean or plan.victims
     if pool is None:
@@ -230,8 +233,8 @@ def _image_jobs(plan: Plan) -> list[Job]:
         return []
     config = plan.config
     context = make_context(plan)
-    jobs = image_jobs(choices, plan.images, context, config.areas, config.step_counts)
-    return jobs + _own_jobs(plan, context)
+    jobs = image_jobs(choices, plan.images, context, config.areas, config.step_counts) + _own_jobs(plan, context)
+    return jobs if config.attack_certified else [job if job.universal else replace(job, spare=True) for job in jobs]
 
 
 def make_context(plan: Plan) -> Context:

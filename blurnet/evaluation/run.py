@@ -17,6 +17,7 @@ from blurnet.checks import check_logits
 from blurnet.data.loader import UnpaddedDistributedSampler
 from blurnet.evaluation.identity import fingerprint, identity, modules_of
 from blurnet.evaluation.jobs import Job, Part, SharedNoise, check_jobs, parts_of
+from blurnet.evaluation.proofs import settled
 from blurnet.evaluation.records import LATE, Records, Store, content, dissimilarity, joined
 from blurnet.evaluation.threats import Threat, changed_box
 from blurnet.modes import attacking
@@ -168,7 +169,7 @@ class Evaluation(pl.LightningModule):
         return records
 
     def _single(self, job: Job, x: Tensor, y: Tensor) -> Records:
-        """A shard under one attack: only images that are answered correctly are attacked, the others cost nothing."""
+        """A shard under one attack: of images that are answered correctly and not spared; the others cost nothing."""
         held = modules_of(job.attack)
         for module in held:
             module.to(self.device).eval()
@@ -178,6 +179,8 @@ class Evaluation(pl.LightningModule):
         correct = clean.argmax(1) == y
         record = Record(x.clone(), torch.full_like(y, WRONG), torch.zeros_like(y), y.new_full((len(y), 4), -1))
         chosen = torch.ones_like(correct) if job.universal else correct
+        if job.spare:
+            chosen = chosen & ~settled(self.net, job.threat, x, y)
         if job.attack is not None and bool(chosen.any()):
             found = self._attack(job.attack, x[chosen], y[chosen], clean[chosen])
             _check(x[chosen], found.adversarial, job.threat, chosen.nonzero().squeeze(1).tolist())

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from blurnet.certified.base import CertifiedModel
+from blurnet.evaluation.proofs import certifying, covers
 from blurnet.evaluation.report.parts import Bracket, Calls, CertifiedPart, FlagPart, ImagesOn
 from blurnet.evaluation.tables import Result, by_threat, certified, rate, robust
 
@@ -28,6 +28,7 @@ def certified_part(net: nn.Module, proof: Result, attacked: Sequence[Result]) ->
         certified=rate(flags, [proof]),
         clean=rate(records.prediction == records.label, [proof]),
         plain=rate(records.correct_before, [proof]),
+        spared=any(result.job.spare for result in attacked),
         calls=Calls(int(records.calls.median()), int(records.calls.max()), int(records.calls.sum())),
         brackets=[
             Bracket(text, [result.job.name for result in group], rate(flags, [proof]), rate(robust(group), group))
@@ -37,34 +38,9 @@ def certified_part(net: nn.Module, proof: Result, attacked: Sequence[Result]) ->
     )
 
 
-def certifying(net: nn.Module) -> CertifiedModel:
-    """The model as one whose certificate is a lower edge of its robust accuracy.
-
-    Raises:
-        ValueError: it certifies nothing, or only that an alarm is raised, or what it certifies stands behind something
-            that would spread a patch.
-    """
-    if isinstance(net, CertifiedModel):
-        if net.recovers:
-            return net
-        raise ValueError(f"--certify: {type(net).__name__} only raises an alarm; it certifies no right answer")
-    inside = [type(module).__name__ for module in net.modules() if isinstance(module, CertifiedModel)]
-    if inside:
-        raise ValueError(
-            f"--certify: {inside[0]} stands inside {type(net).__name__}, and what comes before its masks may spread a "
-            "patch beyond them; put it in front of everything"
-        )
-    raise ValueError(
-        f"--certify: {type(net).__name__} is no certified defense; put one in front of it, such as "
-        "--defenses double_masking:area=0.05, or blurnet.DoubleMasking(model, area=0.05)"
-    )
-
-
 def covered(net: nn.Module, result: Result) -> bool:
     """Whether the certificate holds against all that an attack may change."""
-    threat, size = result.job.threat, result.job.images.size()
-    patches = None if threat is None else threat.patches(size)
-    return patches is not None and certifying(net).covers(size, patches)
+    return covers(net, result.job.threat, result.job.images.size())
 
 
 def contradictions(net: nn.Module, proof: Result, attacked: Sequence[Result]) -> list[FlagPart]:

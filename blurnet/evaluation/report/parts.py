@@ -157,6 +157,7 @@ class CertifiedPart:
         clean: images answered correctly by the defended model. plain: by the model without its defense.
         calls: how many views of an image the model was shown to certify it.
         brackets: one for each threat that was attacked and that the certificate covers.
+        spared: certified images were not attacked by what the certificate covers.
     """
 
     on: ImagesOn
@@ -166,6 +167,7 @@ class CertifiedPart:
     plain: Rate
     calls: Calls
     brackets: list[Bracket]
+    spared: bool = False
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from blurnet.certified.minority import MinorityReports
 from blurnet.cli import evaluate_main
 from blurnet.evaluation.render.html import report_html
 from blurnet.evaluation.render.summary import summary
-from blurnet.evaluation.report.certified import BROKEN, certifying
+from blurnet.evaluation.report.certified import BROKEN
 from blurnet.evaluation.report.report import Report, read_report
 from blurnet.transforms.base import defend
 from blurnet.transforms.median import Median
@@ -161,6 +161,24 @@ def test_certify_alone_from_the_command_line(tmp_path, capsys):
     assert report.settings["certify"] is True
 
 
+def test_what_is_certified_need_not_be_attacked(report):
+    """The same figures; only images that are not certified cost calls, where the certificate covers the attack."""
+    net = DoubleMasking(Smooth().eval(), area=0.05, masks=3)
+    spared = evaluated(net, attack_certified=False, curve_areas="0.02,0.1", attacks="lavan:steps=2")
+    assert spared.certified.certified == report.certified.certified
+    assert spared.per_image.robust == report.per_image.robust
+    proven = {row.index for row in spared.records if row.attack == "certificate" and row.robust}
+    assert 0 < len(proven) < 12
+    for name in ("lavan steps=2", "lavan steps=2 area 0.1"):
+        free = {row.index for row in spared.records if row.attack == name and row.calls == 0}
+        assert (proven <= free) == (name == "lavan steps=2")
+    assert "Certified images were not attacked" in report_html(spared)
+    assert "certified images were not attacked" in summary(spared)
+    assert "ertified images were not attacked" not in report_html(report) + summary(report)
+    with pytest.raises(ValueError, match="--no-attack-certified: nothing is certified; add --certify"):
+        evaluated(net, certify=False, attack_certified=False)
+
+
 @pytest.mark.parametrize(
     ("net", "message"),
     [
@@ -176,8 +194,3 @@ def test_certify_alone_from_the_command_line(tmp_path, capsys):
 def test_what_cannot_be_certified_is_said_before_any_work(net, message):
     with pytest.raises(ValueError, match=message):
         evaluated(net())
-
-
-def test_a_model_that_certifies():
-    net = DoubleMasking(Smooth().eval(), patch=2)
-    assert certifying(net) is net
