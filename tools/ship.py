@@ -7,6 +7,11 @@ net whose average success rate is lowest, over both lineages and all seeds, amon
 points below the baseline's. ``evaluate.py`` then attacks each, and its report and figures go into the card. A model
 that was evaluated stays as it is; delete its folder to redo it, or name it alone to evaluate it again.
 
+    python -m tools.ship --root DIR --behind double_masking:area=0.05:masks=6 NAME=RUN_FOLDER
+
+ships the nets behind further defenses. Of a certified defense the evaluation also states what is proven, and attacks
+the rest.
+
     python -m tools.ship --root DIR --held-out 64 [NAME ...]
 
 attacks shipped models (without names: all) on that many held-out images of all classes, and does nothing else.
@@ -19,17 +24,23 @@ writes what is generated from the cards again: every README, card.json in the pr
 import argparse
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from blurnet.certified.base import CertifiedModel
 from blurnet.cli import evaluate_main
 from blurnet.evaluation.render.leaderboard import leaderboard_svg
 from blurnet.evaluation.report.cards import add_held_out, add_report
 from blurnet.evaluation.report.report import Report, read_report
 from blurnet.files import write_atomic
+from blurnet.zoo.build import put_in_front
 from blurnet.zoo.card import Card, Published
+from blurnet.zoo.describe import call
 from blurnet.zoo.models import list_models, load_model, models_root, save_model, write_card
+from blurnet.zoo.parse import parse_defenses
 from blurnet.zoo.readme import render_leaderboard
+from blurnet.zoo.spec import DefenseSpec
 from reproduce._common.table2 import PUBLISHED, RESULTS
 
 START = "lisa_cnn-synthetic"  # the other net that runs start from
@@ -44,6 +55,8 @@ CHOICE = "The best of its row over seeds and lineages on the same victims; means
 #: the sanity checks find stands in the card.
 ON_VICTIMS = ("--attacks", "rp2,autopatch,pgd", "--steps", "150", "--loss", "margin", "--lr", "0.2", "--lam", "0.002")
 ALLOWED = ("--allow-flags",)
+#: Of a certified defense, whose every call costs many views.
+PROVEN = ("--certify", "--no-attack-certified", "--no-sanity")
 ON_DATA = ("--on", "data", "--attacks", "autopatch", "--no-sanity")
 
 OUT = Path("runs/ship")
@@ -58,7 +71,7 @@ def main() -> None:
         for name in arguments.models or list_models():
             evaluate_held_out(name, arguments.root, arguments.held_out)
     else:
-        ship_all(arguments.models, arguments.runs, arguments.root)
+        ship_all(arguments.models, arguments.runs, arguments.root, parse_defenses(arguments.behind))
     write_leaderboard()
 
 
@@ -68,6 +81,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--root", type=Path, help="folder that holds rp2-lisa/ and lisa-crops/")
     parser.add_argument("--render", action="store_true", help="only write again what is generated from the cards")
     parser.add_argument("--runs", type=Path, default=Path("runs/lineages"), help="where reproduce.lineages wrote")
+    parser.add_argument("--behind", default="", metavar="DEFENSES", help="put the models that are shipped behind these")
     parser.add_argument("--held-out", type=int, metavar="N", help="attack N held-out images of shipped models instead")
     parser.add_argument("models", nargs="*", metavar="NAME[=RUN]", help="models to ship; default: the best rows")
     arguments = parser.parse_args()
@@ -76,7 +90,7 @@ def parse() -> argparse.Namespace:
     return arguments
 
 
-def ship_all(models: list[str], runs: Path, root: Path) -> None:
+def ship_all(models: list[str], runs: Path, root: Path, behind: list[DefenseSpec]) -> None:
     """Evaluate again what is named alone, and ship what is named with its run and has no report yet."""
     chosen = dict(text.split("=", 1) for text in models if "=" in text) if models else best_of_rows(runs)
     for name in (text for text in models if "=" not in text):
@@ -84,7 +98,7 @@ def ship_all(models: list[str], runs: Path, root: Path) -> None:
         show(name)
     for name, run in chosen.items():
         if not (models_root() / name / "report.json").exists():
-            ship(name, Path(run), root)
+            ship(name, Path(run), root, behind)
         show(name)
 
 
@@ -124,11 +138,16 @@ def best_of_rows(runs: Path) -> dict[str, str]:
     return best
 
 
-def ship(name: str, run: Path, root: Path) -> None:
-    """Copy the run's model, attack it, and complete its card."""
+def ship(name: str, run: Path, root: Path, behind: list[DefenseSpec]) -> None:
+    """Copy the run's model, behind further defenses where there are some, attack it, and complete its card."""
     net = load_model(run / "model")
-    folder = save_model(net, models_root() / name, spec=net.spec, card=net.card)
-    add_report(folder, evaluate(name, root), **origin(name, net.card, run))
+    spec, card = replace(net.spec, defenses=[*behind, *net.spec.defenses]), net.card
+    if behind:
+        names = [defense.name for defense in behind] + ([] if card.defense == "none" else [card.defense])
+        calls = ", ".join(call(defense.name, defense.args) for defense in behind)
+        card = replace(card, defense="+".join(names), title=f"{card.title}, behind {calls}")
+    folder = save_model(put_in_front(net, behind), models_root() / name, spec=spec, card=card)
+    add_report(folder, evaluate(name, root), **origin(name, card, run))
 
 
 def origin(name: str, card: Card, run: Path) -> dict[str, Any]:
@@ -150,12 +169,17 @@ def origin(name: str, card: Card, run: Path) -> dict[str, Any]:
 
 def evaluate(name: str, root: Path) -> Report:
     """Attack a shipped model on the 40 victims."""
-    return _evaluated(name, root, OUT / name, *ON_VICTIMS, *ALLOWED)
+    return _evaluated(name, root, OUT / name, *ON_VICTIMS, *ALLOWED, *_proven(name))
 
 
 def evaluate_held_out(name: str, root: Path, n: int) -> None:
     """Attack a shipped model on held-out images of all classes and put the figures into its card."""
-    add_held_out(models_root() / name, _evaluated(name, root, OUT / f"{name}-held-out", *ON_DATA, "--limit", str(n)))
+    options = *ON_DATA, *(word for word in _proven(name) if word not in ON_DATA), "--limit", str(n)
+    add_held_out(models_root() / name, _evaluated(name, root, OUT / f"{name}-held-out", *options))
+
+
+def _proven(name: str) -> tuple[str, ...]:
+    return PROVEN if isinstance(load_model(name), CertifiedModel) else ()
 
 
 def _evaluated(name: str, root: Path, out: Path, *options: str) -> Report:

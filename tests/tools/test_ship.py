@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from blurnet.certified.double_masking import DoubleMasking
 from blurnet.cli.options import parser
 from blurnet.zoo import models
 from blurnet.zoo.models import list_models, load_model, models_root
@@ -40,7 +41,9 @@ def evaluated(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         calls.append(parser().parse_args(arguments))
         out = Path(calls[-1].out)
         out.mkdir(parents=True)
-        shutil.copy(SHIPPED / "lisa_cnn-tv" / "report.json", out)
+        report = json.loads((SHIPPED / "lisa_cnn-tv" / "report.json").read_text())
+        report["model"]["sha256"] = load_model(calls[-1].model).card.sha256
+        (out / "report.json").write_text(json.dumps(report))
         return 0
 
     monkeypatch.setattr(ship, "evaluate_main", evaluate)
@@ -81,6 +84,24 @@ def test_a_run_becomes_a_model_with_its_figures(zoo: Path, evaluated, monkeypatc
     assert (zoo / "lisa_cnn-tv" / "report.json").is_file()
     run(monkeypatch, "--root", str(tmp_path), f"lisa_cnn-tv={trained.parent}")
     assert len(evaluated) == 1  # it stays as it is
+
+
+def test_a_net_is_shipped_behind_a_certified_defense(zoo: Path, evaluated, monkeypatch, tmp_path) -> None:
+    trained = tmp_path / "run" / "model"
+    shutil.copytree(SHIPPED / "lisa_cnn-tv", trained)
+    (trained / "report.json").unlink()
+    run(monkeypatch, "--root", str(tmp_path), "--behind", "double_masking:area=0.05:masks=3", f"new={trained.parent}")
+    (asked,) = evaluated
+    assert (asked.certify, asked.attack_certified, asked.sanity) == (True, False, False)
+    net = load_model("new")
+    assert isinstance(net, DoubleMasking)
+    assert (net.settings.area, net.settings.masks) == (0.05, 3)
+    assert (net.card.defense, net.card.title) == (
+        "double_masking+total_variation",
+        f"{load_model('lisa_cnn-tv').card.title}, behind double_masking(area=0.05, masks=3)",
+    )
+    run(monkeypatch, "--root", str(tmp_path), "--held-out", "64", "new")
+    assert (evaluated[1].certify, evaluated[1].on, evaluated[1].attack_certified) == (True, "data", False)
 
 
 def test_held_out_images_are_a_column_of_their_own(zoo: Path, evaluated, monkeypatch, tmp_path) -> None:
