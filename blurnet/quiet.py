@@ -15,6 +15,7 @@ NOISE = (
     "instantiate_classes",
     "exists and is not empty",  # resuming
     "callbacks used to create the checkpoint",  # testing needs none of them
+    "in eval mode at the start of training",  # frozen BatchNorm, where it is asked for
 )
 
 #: Where Lightning says which devices it found, and advertises.

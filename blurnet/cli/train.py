@@ -24,6 +24,7 @@ from blurnet.training.run import (
     SaveRunConfig,
     best_checkpoint,
     check_image_size,
+    check_monitor,
     clean_accuracy,
     delete_run,
     export_model,
@@ -40,7 +41,8 @@ DESCRIPTION = """Train a classifier with its defenses.
   python train.py test --config runs/lisa_cnn-linf7/config.yaml                    test a finished run
 
 A run writes into one folder (--out): config.yaml, checkpoints/best.ckpt and last.ckpt (to resume), logs/ (CSV and
-TensorBoard), and model/ (the best weights as safetensors with their card: what blurnet.load_model reads)."""
+TensorBoard), and model/ (the best weights as safetensors with their card: what blurnet.load_model reads). The best
+epoch is that of the highest val/accuracy; of the objectives masked and masked-random, of the highest val/certified."""
 
 TRAINER_DEFAULTS: dict[str, Any] = {
     "max_epochs": 30,
@@ -156,7 +158,7 @@ class TrainCLI(LightningCLI):
         self.timer = Timer(interval="epoch", verbose=False)
         callbacks: list[Callback] = [StepSeed(self._get(self.config, "seed_everything")), self.timer]
         if given.enable_checkpointing is not False:
-            callbacks += best_and_last(self.out / "checkpoints")
+            callbacks += best_and_last(self.out / "checkpoints", self.model.objective.monitor)
         if given.enable_progress_bar is not False:
             callbacks.append(TQDMProgressBar(refresh_rate=10))
         if given.logger is not False and not given.fast_dev_run:
@@ -173,6 +175,7 @@ class TrainCLI(LightningCLI):
         with one_line_errors("train.py"):
             if self._get(self.config, "resume"):
                 if last.is_file():
+                    check_monitor(last, self.model.objective.monitor)
                     self.config_init[self.subcommand]["ckpt_path"] = str(last)
             elif last.is_file() and not self._get(self.config, "overwrite"):
                 raise ValueError(

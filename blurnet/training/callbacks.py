@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from blurnet.data.loader import seed_from
 from blurnet.files import replacing
 from blurnet.modes import resting
+from blurnet.training.objectives.base import ACCURACY
 from blurnet.training.objectives.inner import AttackedView, ascend, uniform_start
-
-MONITOR = "val/accuracy"
 
 
 class StepSeed(Callback):
@@ -78,14 +77,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             torch.save(checkpoint, file)
 
 
-def best_and_last(folder: Path) -> list[ModelCheckpoint]:
-    """Keep best.ckpt (highest validation accuracy) and last.ckpt in ``folder``, written at each epoch's end.
+def best_and_last(folder: Path, monitor: str = ACCURACY) -> list[ModelCheckpoint]:
+    """Keep best.ckpt (the highest ``monitor``, as it is logged) and last.ckpt in ``folder``, at each epoch's end.
 
     Two callbacks: one with ``save_last`` writes last.ckpt only in epochs that improve, since Lightning 2.6, and a
     resumed run would lose all epochs after the best. The second one runs last and knows the state of the first.
     """
     always: dict[str, Any] = {"dirpath": folder, "save_on_train_epoch_end": True, "enable_version_counter": False}
-    best = ModelCheckpoint(filename="best", monitor=MONITOR, mode="max", **always)
+    best = ModelCheckpoint(filename="best", monitor=monitor, mode="max", **always)
     return [best, ModelCheckpoint(filename="last", monitor=None, **always)]
 
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Self, cast
 
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from blurnet.data.loader import seed_from
@@ -27,8 +30,8 @@ class Classifier(pl.LightningModule):
     """Trains a net on batches of images (N, 3, H, W) in [0, 1] and labels (N,).
 
     The loss is that of the objective (cross entropy, unless another is named) plus the penalties of the net's layers,
-    each logged by name. Hyperparameters are not saved with the checkpoint: a .ckpt resumes its own run, a .safetensors
-    ships (see :func:`export_model`).
+    each logged by name. The best epoch is that of the objective's ``monitor``. Hyperparameters are not saved with the
+    checkpoint: a .ckpt resumes its own run, a .safetensors ships (see :func:`export_model`).
 
     Args:
         classes: class names in output order. On the command line they come from the data.
@@ -47,11 +50,14 @@ class Classifier(pl.LightningModule):
         schedule: "one-cycle", "cosine" or "constant", over all steps of the run.
         warmup: share of all steps over which the rate of "cosine" rises from 0.
         label_smoothing: share of the target mass spread over all classes.
+        freeze_batchnorm: leave the statistics of BatchNorm as they start, as one does where a net is fine-tuned on
+            few images; its weights and biases are trained.
         channels_last: keep maps channels last in memory: faster convolutions, same net.
         compile: run the net through torch.compile.
 
     Raises:
-        ValueError: no classes, unknown names, bad arguments, or weights that do not fit the net.
+        ValueError: no classes, unknown names, bad arguments, weights that do not fit the net or are needed, or no
+            BatchNorm to freeze.
     """
 
     def __init__(
@@ -69,6 +75,7 @@ class Classifier(pl.LightningModule):
         schedule: ScheduleName = "one-cycle",
         warmup: float = 0.0,
         label_smoothing: float = 0.0,
+        freeze_batchnorm: bool = False,
         channels_last: bool = True,
         compile: bool = False,
     ) -> None:
@@ -78,6 +85,10 @@ class Classifier(pl.LightningModule):
         self.objective = make_objective(self.objective_spec, label_smoothing)
         self.weights = weights
         self.net = build(self.spec, _start(weights, net))
+        self.objective.check(self.net, trained=weights is not None)
+        self.freeze_batchnorm = freeze_batchnorm
+        if freeze_batchnorm and not any(isinstance(module, _BatchNorm) for module in self.net.modules()):
+            raise ValueError(f"freeze_batchnorm: {net} has no BatchNorm")
         self.optimizer_settings = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum}
         self.optimizer_name: OptimizerName = optimizer
         self.schedule_name: ScheduleName = schedule
@@ -89,8 +100,28 @@ class Classifier(pl.LightningModule):
         n = len(classes)
         self.train_accuracy = MulticlassAccuracy(n, average="micro", validate_args=False)
         self.val_accuracy = MulticlassAccuracy(n, average="micro", validate_args=False)
+        self.val_shares = nn.ModuleDict({name: MeanMetric() for name in self.objective.measures})
+        self.train()
         self.test_correct: Tensor | None = None  #: (n,) bool, the last test's images in the order of the data
         self._correct: list[Tensor] = []  # of this process
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, or evaluation mode; frozen BatchNorm stays in the latter, so that its statistics rest."""
+        super().train(mode)
+        if self.freeze_batchnorm:
+            for module in self.net.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def setup(self, stage: str) -> None:
+        """Show the objective the net as it starts: Lightning restores a checkpoint after this."""
+        if stage == "fit":
+            self.objective = self.objective.begin(self.net)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Note what the best epoch is kept by, see :func:`~blurnet.training.run.check_monitor`."""
+        checkpoint["monitor"] = self.objective.monitor
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, classes) of images (N, 3, H, W) in [0, 1]."""
@@ -119,22 +150,25 @@ class Classifier(pl.LightningModule):
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """The guard of fast adversarial training, where it is asked for."""
-        if isinstance(self.objective, FastTraining) and self.objective.guard is not None:
-            return [OverfittingGuard(self.objective.radius, self.objective.guard)]
-        return []
+        fast = [part for part in self.objective.parts if isinstance(part, FastTraining)]
+        return [OverfittingGuard(part.radius, part.guard) for part in fast if part.guard is not None]
 
     def on_train_epoch_end(self) -> None:
         """Log the training accuracy (of the augmented or attacked batches, as the weights moved)."""
         self.log("train/accuracy", self.train_accuracy)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count the correct answers of one batch, and log the cross entropy."""
+        """Count the correct answers of one batch and what the objective measures, and log the cross entropy."""
         images, labels = batch
         logits = self(images)
         self.val_accuracy.update(logits, labels)
         self.log("val/accuracy", self.val_accuracy, on_step=False, on_epoch=True, prog_bar=True)
         loss = F.cross_entropy(logits, labels)
         self.log("val/loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(labels))
+        for name, held in self.objective.validate(self.net, images, labels).items():
+            share = cast(MeanMetric, self.val_shares[name])
+            share.update(held.float())
+            self.log(f"val/{name}", share, on_step=False, on_epoch=True, prog_bar=True)
 
     def on_test_epoch_start(self) -> None:
         """Forget an earlier test."""

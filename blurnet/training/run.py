@@ -17,6 +17,8 @@ from blurnet.nets.image_size import image_size
 from blurnet.nets.vision import device_of
 from blurnet.rates import Rate
 from blurnet.training.classifier import Classifier
+from blurnet.training.objectives.base import ACCURACY, Objective
+from blurnet.training.objectives.table import ObjectiveSpec, inner_specs
 from blurnet.zoo.card import Card
 from blurnet.zoo.describe import call, phrases
 from blurnet.zoo.models import save_model
@@ -26,13 +28,28 @@ COST = ("radius", "area", "steps")
 
 
 def best_checkpoint(out: Path) -> Path:
-    """Where a run keeps the weights of its highest validation accuracy."""
+    """Where a run keeps the weights of its best epoch: the highest validation accuracy, or what the objective names."""
     return out / "checkpoints" / "best.ckpt"
 
 
 def last_checkpoint(out: Path) -> Path:
     """Where a run keeps what it resumes from."""
     return out / "checkpoints" / "last.ckpt"
+
+
+def check_monitor(checkpoint: Path, monitor: str) -> None:
+    """Require that a run to be resumed has kept its best epoch by ``monitor``: others cannot be compared with it.
+
+    Raises:
+        ValueError: by something else, as mask training did before it measured certificates.
+    """
+    kept = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True).get("monitor", ACCURACY)
+    if kept != monitor:
+        hint = "--model.objective.args.certify false goes on as before; " if kept == ACCURACY else ""
+        raise ValueError(
+            f"{checkpoint}: the run keeps its best epoch by {kept}, now asked for is {monitor}; {hint}"
+            "--overwrite starts again"
+        )
 
 
 def loggers(out: Path) -> list[Logger]:
@@ -121,7 +138,7 @@ def export_model(
         lineage=f"fine-tuned from {_source(Path(classifier.weights))}" if classifier.weights else "from scratch",
         clean=accuracy,
         clean_set=f"test split of {_data_name(data)}",
-        objective=_objective(classifier),
+        objective=_objective(classifier.objective_spec, classifier.objective),
         training_seconds=None if seconds is None else round(seconds, 1),
     )
     net = classifier.net.to(memory_format=torch.contiguous_format)
@@ -142,7 +159,8 @@ def _describe(data: SignData) -> str:
 
 def _defense(classifier: Classifier, data: SignData) -> str:
     names = [defense.name for defense in classifier.spec.defenses] + ["gaussian_noise"] * (data.noise > 0)
-    names += [classifier.objective_spec.name] * (classifier.objective_spec.name != "natural")
+    spec = classifier.objective_spec
+    names += [one.name for one in (spec, *inner_specs(spec).values()) if one.name != "natural"]
     return "+".join(dict.fromkeys(names)) or "none"
 
 
@@ -151,16 +169,17 @@ def _source(weights: Path) -> str:
     return weights.absolute().parent.name if weights.name == "model.safetensors" else weights.name
 
 
-def _objective(classifier: Classifier) -> str:
+def _objective(spec: ObjectiveSpec, objective: Objective) -> str:
     """The objective with its settings, those that decide its cost even where they are the defaults."""
-    told = {name: vars(classifier.objective)[name] for name in COST if name in vars(classifier.objective)}
-    return call(classifier.objective_spec.name, told | classifier.objective_spec.args)
+    told = {name: vars(objective)[name] for name in COST if name in vars(objective)}
+    inner = {name: _objective(one, vars(objective)[name]) for name, one in inner_specs(spec).items()}
+    return call(spec.name, told | spec.args | inner)
 
 
 def _title(classifier: Classifier, data: SignData) -> str:
     parts = phrases(classifier.spec.defenses)
     if classifier.objective_spec.name != "natural":
-        parts.append(f"{_objective(classifier)} training")
+        parts.append(f"{_objective(classifier.objective_spec, classifier.objective)} training")
     if data.noise > 0:
         parts.append(f"gaussian noise augmentation {data.noise:g}")
     return f"{classifier.spec.net} with {' and '.join(parts) or 'no defense'}"

@@ -1,3 +1,4 @@
+import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +9,12 @@ import yaml
 
 from blurnet.data.labels import LISA_OUTPUTS_18
 from blurnet.data.module import LisaCropsData, get_data
-from blurnet.files import load_weights
+from blurnet.files import load_weights, save_weights
 from blurnet.nets.lisa_cnn import LisaCNN
 from blurnet.rates import Rate
+from blurnet.zoo.build import build
 from blurnet.zoo.models import load_model
+from blurnet.zoo.spec import ModelSpec
 
 Train = Callable[..., None]
 CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "train").glob("*.yaml"))
@@ -20,8 +23,8 @@ SMALL = ("--data.train_size", "64", "--data.val_size", "32", "--data.test_size",
 QUICK = ("--trainer.max_epochs", "1", "--data.batch_size", "32", "--trainer.enable_model_summary", "false")
 
 
-def small(config: Path, crops: Path, signs: Path, photos: Path) -> tuple[object, ...]:
-    """What makes a recipe's data and inner attack small enough for a test."""
+def small(config: Path, crops: Path, signs: Path, photos: Path, folder: Path) -> tuple[object, ...]:
+    """What makes a recipe's data and inner attack small enough for a test, and random weights for downloaded ones."""
     recipe = yaml.safe_load(config.read_text())
     quick = ("--model.objective.args.steps", "1") if "steps" in str(recipe["model"].get("objective")) else ()
     photo = ("--data.image_size", "64", "--data.batch_size", "3", "--data.num_workers", "0")
@@ -31,6 +34,10 @@ def small(config: Path, crops: Path, signs: Path, photos: Path) -> tuple[object,
         "GtsrbData": ("--data.root", signs, "--data.batch_size", "16"),
         "FolderData": ("--data.root", photos, *photo),
     }
+    if recipe["model"].get("weights") == "DEFAULT":
+        start = folder / "start.safetensors"
+        save_weights(build(ModelSpec(recipe["model"]["net"], ["cat", "dog", "tench"])), start)
+        quick = (*quick, "--model.weights", start)
     return *quick, *arguments[recipe["data"]["class_path"].rpartition(".")[2]]
 
 
@@ -39,8 +46,8 @@ def small(config: Path, crops: Path, signs: Path, photos: Path) -> tuple[object,
     [pytest.param(path, marks=[pytest.mark.slow] * path.stem.endswith(LARGE)) for path in CONFIGS],
     ids=lambda path: path.stem,
 )
-def test_every_config_runs(config: Path, crops: Path, signs: Path, photos: Path, train: Train) -> None:
-    train("fit", config, *small(config, crops, signs, photos), "--trainer.fast_dev_run", "1")
+def test_every_config_runs(config: Path, crops: Path, signs: Path, photos: Path, train: Train, tmp_path: Path) -> None:
+    train("fit", config, *small(config, crops, signs, photos, tmp_path), "--trainer.fast_dev_run", "1")
     text = config.read_text()
     assert f"--config configs/train/{config.name}" in text, "the command in the config's comment"
 
@@ -85,6 +92,51 @@ def test_logs_and_config_are_complete(crops: Path, train: Train, tmp_path: Path)
     train("test", out / "config.yaml")
     train("validate", out / "config.yaml")
     assert len(list((out / "logs").iterdir())) == 1, "testing leaves no logs"
+
+
+MASKED = ("--model.objective.args", '{"masks": 3, "tries": 2, "clean": 0.5}', "--model.weights", "null")
+LONGER = ("--trainer.max_epochs", "3", "--model.schedule", "constant")
+
+
+def test_mask_training_keeps_its_most_certified_epoch(
+    crops: Path, train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, quick = tmp_path / "run", ("--data.root", crops, *QUICK, *MASKED)
+    train("fit", "lisa_cnn-masked", *quick, "--out", out, *LONGER, "--trainer.max_epochs", "2")
+    rows = list(csv.DictReader((out / "logs" / "start_0" / "metrics.csv").read_text().splitlines()))
+    shares = [float(row["val/certified"]) for row in rows if row["val/certified"]]
+    state = torch.load(out / "checkpoints" / "best.ckpt", weights_only=True)
+    assert len(shares) == 2
+    assert state["epoch"] == shares.index(max(shares))
+    capsys.readouterr()
+    train("validate", out / "config.yaml")
+    assert "val/certified" in capsys.readouterr().out
+
+    for name in ("best", "last"):  # a run of before: its checkpoints name no monitor
+        file = out / "checkpoints" / f"{name}.ckpt"
+        old = torch.load(file, weights_only=True)
+        del old["monitor"]
+        torch.save(old, file)
+    error = failing(train, capsys, "fit", "lisa_cnn-masked", *quick, "--out", out, "--resume")
+    assert "the run keeps its best epoch by val/accuracy, now asked for is val/certified" in error
+    as_before = ("--resume", "--model.objective.args.certify", "false")
+    train("fit", "lisa_cnn-masked", *quick, "--out", out, *LONGER, *as_before)
+    assert torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)["monitor"] == "val/accuracy"
+
+
+def test_another_objective_beside_masks(
+    crops: Path, train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = """{"masks": 3, "tries": 2, "clean": 0.5, "unmasked": {"name": "trades", "args": {"steps": 1}}}"""
+    quick = ("--data.root", crops, *QUICK, "--model.weights", "null", "--model.objective.args")
+    train("fit", "lisa_cnn-masked", *quick, settings, "--out", tmp_path / "run")
+    card = load_model(tmp_path / "run" / "model").card
+    assert card.objective.endswith("unmasked=trades(radius=0.0313725, steps=1))")
+    assert card.defense == "masked+trades"
+    saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
+    assert saved["model"]["objective"]["args"]["unmasked"] == {"name": "trades", "args": {"steps": 1}}
+    error = failing(train, capsys, "fit", "lisa_cnn-masked", *quick, settings.replace("trades", "trade"))
+    assert "objective: expected one of" in error
 
 
 def test_defenses_by_name(crops: Path, train: Train, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 
 import blurnet.training.callbacks as guard_file
+from blurnet.certified.double_masking import DoubleMasking
+from blurnet.files import save_weights
 from blurnet.quiet import quiet
 from blurnet.training.callbacks import EMA, OverfittingGuard, StepSeed, best_and_last
 from blurnet.training.classifier import Classifier
@@ -32,7 +34,7 @@ def fit(classifier: Classifier, epochs: int, folder: Path, *callbacks: pl.Callba
     trainer = pl.Trainer(
         accelerator="cpu",
         max_epochs=epochs,
-        callbacks=[*callbacks, *best_and_last(folder)],
+        callbacks=[*callbacks, *best_and_last(folder, classifier.objective.monitor)],
         default_root_dir=folder,
         logger=False,
         enable_progress_bar=False,
@@ -153,3 +155,57 @@ def test_a_resumed_attack_draws_what_a_whole_run_draws(tmp_path):
     fit(killed, 1, tmp_path / "killed", StepSeed(3))
     fit(resumed, 2, tmp_path / "killed", StepSeed(3), resume=True)
     assert equal(weights(whole.net), weights(resumed.net))
+
+
+MASKED = {"masks": 3, "tries": 2, "clean": 0.3}
+
+
+def test_the_best_epoch_is_what_the_objective_monitors(tmp_path, monkeypatch):
+    """The second epoch certifies most, though the first is the most accurate; shares are those of all batches."""
+    classifier = Classifier(("a", "b", "c"), objective=ObjectiveSpec("masked", MASKED), schedule="constant")
+    accuracies, counts = iter([0.9, 0.5, 0.6]), iter([0, 1, 5, 2, 1, 2])
+    monkeypatch.setattr(classifier.val_accuracy, "compute", lambda: torch.tensor(next(accuracies)))
+    kind = type(classifier.objective)
+
+    def validate(self: object, net: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        assert not any(module.training for module in net.modules())
+        return {"certified": torch.arange(6) < next(counts)}
+
+    monkeypatch.setattr(kind, "validate", validate)
+    trainer = fit(classifier, 3, tmp_path)
+    assert float(trainer.callback_metrics["val/certified"]) == 3 / 12, "of the last epoch alone"
+    kept = {name: torch.load(tmp_path / f"{name}.ckpt", weights_only=True) for name in ("best", "last")}
+    assert {name: state["epoch"] for name, state in kept.items()} == {"best": 1, "last": 2}
+    assert kept["best"]["monitor"] == "val/certified"
+
+
+def test_a_validation_measures_the_certified_share(tmp_path):
+    spec = ObjectiveSpec("masked-random", {"masks": 3, "count": 1})
+    classifier = Classifier(("a", "b", "c"), objective=spec, optimizer="adam", lr=0.001, schedule="constant")
+    trainer = fit(classifier, 8, tmp_path)
+    defended = DoubleMasking(classifier.net.eval(), area=0.05, masks=3)
+    certified = torch.cat([defended.certify(*batch).certified for batch in Batches()])
+    assert float(trainer.callback_metrics["val/certified"]) == float(certified.float().mean())
+    assert certified.any()
+
+
+def taught(start: Path) -> Classifier:
+    spec = ObjectiveSpec("masked", {"masks": 3, "tries": 2, "distill": 1.0, "teacher": "start"})
+    return Classifier(("a", "b", "c"), objective=spec, weights=str(start), lr=0.05, schedule="constant")
+
+
+def test_a_resumed_run_has_the_teacher_of_its_start(tmp_path):
+    """Weights, averaged too, are those of a whole run, and the teacher is neither trained nor kept."""
+    start = tmp_path / "start.safetensors"
+    save_weights(plain().net, start)
+    whole, killed, resumed = (taught(start) for _ in range(3))
+    before = weights(whole.net)
+    fit(whole, 2, tmp_path / "whole", StepSeed(3), EMA(0.5))
+    fit(killed, 1, tmp_path / "killed", StepSeed(3), EMA(0.5))
+    fit(resumed, 2, tmp_path / "killed", StepSeed(3), EMA(0.5), resume=True)
+    assert not equal(weights(whole.net), before)
+    assert equal(weights(whole.net), weights(resumed.net))
+    for classifier in (whole, resumed):
+        assert equal(weights(classifier.objective._start), before)
+        assert set(classifier.state_dict()) == {f"net.{key}" for key in before}
+        assert len(list(classifier.parameters())) == len(list(classifier.net.parameters()))

@@ -4,6 +4,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from blurnet.files import save_weights
 from blurnet.layers.penalties import Penalty
@@ -93,3 +94,43 @@ def test_draws_follow_from_the_position(batch):
     first, again, next_batch = (torch.rand(3, generator=classifier._generator(images, i)) for i in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.equal(first, next_batch)
+
+
+def test_frozen_batchnorm_rests_and_its_weights_train(batch):
+    """In training mode, after an evaluation, and after a step: statistics stay, weights move."""
+    images, labels = batch
+    pl.seed_everything(3, verbose=False)
+    classifier = Classifier(NAMES, net="resnet_32", freeze_batchnorm=True, schedule="constant", lr=0.1)
+    norms = [module for module in classifier.net.modules() if isinstance(module, nn.BatchNorm2d)]
+    others = [module for module in classifier.net.modules() if not isinstance(module, nn.BatchNorm2d)]
+    before = {key: value.clone() for key, value in classifier.net.state_dict().items()}
+    assert not any(norm.training for norm in norms)
+    classifier.eval()
+    classifier.train()
+    assert not any(norm.training for norm in norms)
+    assert all(module.training for module in others)
+    optimizer = classifier.configure_optimizers()
+    F.cross_entropy(classifier(images), labels).backward()
+    optimizer.step()
+    after = classifier.net.state_dict()
+    for key, value in before.items():
+        rests = key.endswith(("running_mean", "running_var", "num_batches_tracked"))
+        assert torch.equal(value, after[key]) == rests, key
+
+
+def test_batchnorm_is_frozen_only_where_asked():
+    assert all(module.training for module in Classifier(NAMES, net="resnet_32").net.modules())
+    with pytest.raises(ValueError, match="freeze_batchnorm: lisa_cnn has no BatchNorm"):
+        Classifier(NAMES, freeze_batchnorm=True)
+
+
+def test_a_teacher_needs_weights():
+    spec = ObjectiveSpec("masked", {"distill": 1.0, "teacher": "start"})
+    with pytest.raises(ValueError, match="a net of random weights; give weights"):
+        Classifier(NAMES, objective=spec)
+
+
+def test_the_guard_of_an_inner_objective():
+    spec = ObjectiveSpec("masked", {"clean": 0.5, "unmasked": {"name": "fast", "args": {"radius": 0.1}}})
+    (guard,) = Classifier(NAMES, objective=spec).configure_callbacks()
+    assert (guard.radius, guard.drop) == (0.1, 0.2)

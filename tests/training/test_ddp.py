@@ -60,3 +60,19 @@ def test_pgd_on_two_processes_learns_as_on_one(crops: Path, tmp_path: Path) -> N
     # The 17 classes are noisy colours: the draws of two processes differ, the accuracy hardly.
     assert min(correct.values()) > 10
     assert abs(correct["one"] - correct["two"]) <= 8
+
+
+@pytest.mark.slow
+def test_two_processes_certify_as_one(crops: Path, tmp_path: Path) -> None:
+    """A net taught by its start on two processes; the 17 validation images do not divide by batches and processes."""
+    config = REPO / "configs" / "train" / "lisa_cnn-masked.yaml"
+    settings = ("--data.root", crops, "--data.batch_size", "5", "--model.objective.args")
+    settings += ('{"masks": 3, "tries": 2, "distill": 0.5, "teacher": "start"}', "--trainer.max_epochs", "2")
+    two = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
+    out = tmp_path / "run"
+    run(tmp_path, "fit", "--config", config, *settings, *two, "--out", out)
+    validate = ("validate", "--config", config, *settings, "--out", out)
+    alone, together = run(tmp_path, *validate), run(tmp_path, *validate, *two)
+    shares = [line.split()[1] for text in (alone, together) for line in text.splitlines() if "val/certified" in line]
+    assert len(shares) == 2
+    assert shares[0] == shares[1]

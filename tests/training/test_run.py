@@ -9,7 +9,7 @@ from blurnet.quiet import quiet
 from blurnet.rates import Rate
 from blurnet.training.classifier import Classifier
 from blurnet.training.objectives.table import ObjectiveSpec
-from blurnet.training.run import check_image_size, clean_accuracy, export_model
+from blurnet.training.run import check_image_size, check_monitor, clean_accuracy, export_model
 from blurnet.zoo.models import load_model
 from blurnet.zoo.spec import DefenseSpec
 
@@ -23,6 +23,11 @@ from blurnet.zoo.spec import DefenseSpec
         (ObjectiveSpec("trades", {"beta": 3.0}), "trades(radius=0.0313725, steps=10, beta=3)", "lgs+trades"),
         (ObjectiveSpec("patch", {"steps": 4}), "patch(area=0.05, steps=4)", "lgs+patch"),
         (ObjectiveSpec("clp"), "clp", "lgs+clp"),
+        (
+            ObjectiveSpec("masked", {"clean": 0.5, "unmasked": {"name": "trades", "args": {"beta": 3.0}}}),
+            "masked(area=0.05, clean=0.5, unmasked=trades(radius=0.0313725, steps=10, beta=3))",
+            "lgs+masked+trades",
+        ),
     ],
 )
 def test_the_card_states_objective_and_defenses(objective, said, defense, tmp_path):
@@ -89,3 +94,15 @@ def test_an_image_size_that_does_not_fit_is_named():
     resnet = Classifier(["a", "b"], net="torchvision/resnet18").net
     check_image_size(resnet, 48)
     assert all(module.training for module in resnet.modules())
+
+
+def test_a_run_goes_on_by_what_it_kept_its_best_by(tmp_path):
+    old, new = tmp_path / "old.ckpt", tmp_path / "new.ckpt"
+    torch.save({"epoch": 3}, old)  # as runs were before objectives named their monitor
+    torch.save({"epoch": 3, "monitor": "val/certified"}, new)
+    check_monitor(old, "val/accuracy")
+    check_monitor(new, "val/certified")
+    with pytest.raises(ValueError, match=r"best epoch by val/accuracy, now asked for is val/certified.*certify false"):
+        check_monitor(old, "val/certified")
+    with pytest.raises(ValueError, match=r"by val/certified, now asked for is val/accuracy; --overwrite starts again"):
+        check_monitor(new, "val/accuracy")

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from blurnet.bounds import Fraction, NotNegative
 from blurnet.strict import check_fields
 
+ACCURACY = "val/accuracy"  #: what is logged of every validation: the share of clean images that is answered correctly
+
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(ABC):
@@ -46,6 +48,45 @@ class Objective(ABC):
         Returns:
             A scalar that depends on the net's parameters, and logits (N, classes).
         """
+
+    @property
+    def parts(self) -> "tuple[Objective, ...]":
+        """The objective and those inside it."""
+        return (self,)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What :meth:`validate` tells of each image, by name."""
+        return ()
+
+    @property
+    def monitor(self) -> str:
+        """What a run keeps its best epoch by, as it is logged; higher is better."""
+        return ACCURACY
+
+    def check(self, net: nn.Module, *, trained: bool) -> None:  # noqa: B027  most objectives take any net
+        """Require a net that this objective can train; ValueError says what stands against it.
+
+        Args:
+            net: as it starts.
+            trained: whether it starts from trained weights, not from random ones.
+        """
+
+    def begin(self, net: nn.Module) -> "Objective":
+        """The objective of one run, called with the net as it starts, before a checkpoint is restored."""
+        return self
+
+    def validate(self, net: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """What holds of each image of a validation batch, (N,) bool, for each name of ``measures``.
+
+        It is logged as the share of the split, "val/NAME", of all processes together.
+
+        Args:
+            net: in evaluation mode, pixels in, logits out.
+            images: (N, 3, H, W) in [0, 1], clean.
+            labels: true classes (N,).
+        """
+        return {}
 
     def cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Mean cross entropy of logits (N, classes) to labels (N,), labels smoothed."""

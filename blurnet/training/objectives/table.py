@@ -1,9 +1,10 @@
 """Objectives by name: what ``model.objective`` of a recipe may say."""
 
+import inspect
 from dataclasses import dataclass, field
 
 from blurnet.checks import one_of
-from blurnet.strict import check_arguments
+from blurnet.strict import check_arguments, from_dict
 from blurnet.training.objectives.adversarial import TRADES, FastTraining, FGSMTraining, PGDTraining
 from blurnet.training.objectives.base import CleanLogitPairing, Natural, Objective
 from blurnet.training.objectives.masked import MaskTraining
@@ -33,7 +34,8 @@ class ObjectiveSpec:
 
     Args:
         name: an entry of :data:`OBJECTIVES`.
-        args: keyword arguments of its class; label smoothing is the classifier's.
+        args: keyword arguments of its class; label smoothing is the classifier's. One that is an objective again is
+            said by its own name and args.
     """
 
     name: str = "natural"
@@ -48,5 +50,17 @@ def make_objective(spec: ObjectiveSpec, label_smoothing: float = 0.0) -> Objecti
         TypeError: an argument of the wrong type.
     """
     kind, preset = OBJECTIVES[one_of(spec.name, OBJECTIVES, "objective")]
-    args = check_arguments(kind, preset | spec.args, f"objective {spec.name!r}: args", given=["label_smoothing"])
+    where = f"objective {spec.name!r}: args"
+    inner = {name: make_objective(one, label_smoothing) for name, one in inner_specs(spec, where).items()}
+    args = check_arguments(kind, preset | spec.args | inner, where, given=["label_smoothing"])
     return kind(label_smoothing=label_smoothing, **args)
+
+
+def inner_specs(spec: ObjectiveSpec, where: str = "objective") -> dict[str, ObjectiveSpec]:
+    """The objectives among an objective's arguments, by the argument's name; ``where`` starts an error message."""
+    kind, _ = OBJECTIVES[one_of(spec.name, OBJECTIVES, "objective")]
+    return {
+        name: from_dict(ObjectiveSpec, spec.args[name], f"{where}: {name}")
+        for name, parameter in inspect.signature(kind).parameters.items()
+        if parameter.annotation == (Objective | None) and spec.args.get(name) is not None
+    }
