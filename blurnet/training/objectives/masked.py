@@ -127,17 +127,12 @@ class MaskTraining(Mixture):
 
     def loss(self, net: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """See :meth:`Objective.loss`."""
-        if self.unmasked is None and (self.clean == 1 or not self.distill):
-            return super().loss(net, images, labels, generator)
-        if self.unmasked is not None and self.clean == 1:
-            return self.unmasked.loss(net, images, labels, generator)
-        apart = self.teacher == "start" or self.unmasked is not None or self._by_answers
-        answers = self._answers(net, images) if self.distill and apart else None
-        masked = self._masked(net, images, labels, answers, generator)
         if self.unmasked is not None:
-            moved = net(masked)
-            loss, logits = self.unmasked.loss(net, images, labels, generator)
-            return self.clean * loss + (1 - self.clean) * self._pull(moved, labels, answers), logits
+            return self._beside(self.unmasked, net, images, labels, generator)
+        if self.clean == 1 or not self.distill:
+            return super().loss(net, images, labels, generator)
+        answers = self._answers(net, images) if self.teacher == "start" or self._by_answers else None
+        masked = self._masked(net, images, labels, answers, generator)
         if self.teacher == "start" and not self.clean and not self.pairing:
             logits = net(masked)
             return self._pull(logits, labels, answers), logits
@@ -146,6 +141,17 @@ class MaskTraining(Mixture):
         if self.clean:
             loss = loss + self.clean * self.cross_entropy(logits, labels)
         return (loss + self.pairing * pairing(logits, moved) if self.pairing else loss), logits
+
+    def _beside(
+        self, other: Objective, net: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """The loss with another objective for the whole images, and the logits that it counts from."""
+        if self.clean == 1:
+            return other.loss(net, images, labels, generator)
+        answers = self._answers(net, images) if self.distill else None
+        moved = net(self._masked(net, images, labels, answers, generator))
+        loss, logits = other.loss(net, images, labels, generator)
+        return self.clean * loss + (1 - self.clean) * self._pull(moved, labels, answers), logits
 
     def adversarial(self, net: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         """The masked images; see :meth:`Mixture.adversarial`."""

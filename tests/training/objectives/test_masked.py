@@ -135,6 +135,14 @@ def test_the_teacher_stays_as_it_was(net, batch):
     assert net[1].num_batches_tracked == 1, "of the masked images alone"
 
 
+def test_the_teacher_follows_the_images_to_their_device(net, batch):
+    """Begun on the CPU, before the strategy moves the net; the device without storage stands for any other."""
+    begun = MaskTraining(**SETTINGS, tries=9, distill=0.5, teacher="start").begin(net)
+    assert begun._answers(net, batch[0]).device.type == "cpu"
+    assert begun._answers(net, batch[0].to("meta")).device.type == "meta"
+    assert {p.device.type for p in begun._start.parameters()} == {"meta"}
+
+
 def test_a_teacher_of_random_weights_is_refused(net):
     objective = MaskTraining(**SETTINGS, distill=1.0, teacher="start")
     objective.check(net, trained=True)
