@@ -81,11 +81,12 @@ def best_and_last(folder: Path, monitor: str = ACCURACY) -> list[ModelCheckpoint
     """Keep best.ckpt (the highest ``monitor``, as it is logged) and last.ckpt in ``folder``, at each epoch's end.
 
     Two callbacks: one with ``save_last`` writes last.ckpt only in epochs that improve, since Lightning 2.6, and a
-    resumed run would lose all epochs after the best. The second one runs last and knows the state of the first.
+    resumed run would lose all epochs after the best. The second one runs last and knows the state of the first. Where
+    not every epoch is validated, the first one looks after validations only.
     """
-    always: dict[str, Any] = {"dirpath": folder, "save_on_train_epoch_end": True, "enable_version_counter": False}
+    always: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False}
     best = ModelCheckpoint(filename="best", monitor=monitor, mode="max", **always)
-    return [best, ModelCheckpoint(filename="last", monitor=None, **always)]
+    return [best, ModelCheckpoint(filename="last", monitor=None, save_on_train_epoch_end=True, **always)]
 
 
 class OverfittingGuard(Callback):

@@ -30,8 +30,11 @@ class Batches:
         return len(self.items)
 
 
-def fit(classifier: Classifier, epochs: int, folder: Path, *callbacks: pl.Callback, resume: bool = False) -> pl.Trainer:
+def fit(
+    classifier: Classifier, epochs: int, folder: Path, *callbacks: pl.Callback, resume: bool = False, every: int = 1
+) -> pl.Trainer:
     trainer = pl.Trainer(
+        check_val_every_n_epoch=every,
         accelerator="cpu",
         max_epochs=epochs,
         callbacks=[*callbacks, *best_and_last(folder, classifier.objective.monitor)],
@@ -177,6 +180,16 @@ def test_the_best_epoch_is_what_the_objective_monitors(tmp_path, monkeypatch):
     kept = {name: torch.load(tmp_path / f"{name}.ckpt", weights_only=True) for name in ("best", "last")}
     assert {name: state["epoch"] for name, state in kept.items()} == {"best": 1, "last": 2}
     assert kept["best"]["monitor"] == "val/certified"
+
+
+def test_the_best_is_looked_for_where_there_is_a_validation(tmp_path, monkeypatch):
+    """Validated are the second and the fourth epoch; before the first validation nothing is missed or warned of."""
+    classifier = plain()
+    accuracies = iter([0.9, 0.5])
+    monkeypatch.setattr(classifier.val_accuracy, "compute", lambda: torch.tensor(next(accuracies)))
+    fit(classifier, 5, tmp_path, every=2)
+    kept = {name: torch.load(tmp_path / f"{name}.ckpt", weights_only=True) for name in ("best", "last")}
+    assert {name: state["epoch"] for name, state in kept.items()} == {"best": 1, "last": 4}
 
 
 def test_a_validation_measures_the_certified_share(tmp_path):
