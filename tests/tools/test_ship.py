@@ -92,7 +92,7 @@ def test_a_net_is_shipped_behind_a_certified_defense(zoo: Path, evaluated, monke
     (trained / "report.json").unlink()
     run(monkeypatch, "--root", str(tmp_path), "--behind", "double_masking:area=0.05:masks=3", f"new={trained.parent}")
     (asked,) = evaluated
-    assert (asked.certify, asked.attack_certified, asked.sanity) == (True, False, False)
+    assert (asked.certify, asked.attack_certified, asked.sanity, asked.steps) == (True, False, False, 40)
     net = load_model("new")
     assert isinstance(net, DoubleMasking)
     assert (net.settings.area, net.settings.masks) == (0.05, 3)
