@@ -127,7 +127,7 @@ LISTED = BestLocation(PatchPGD(steps=3), size=3, stride=6, shortlist=2, tries=2)
         (WorstOf([WorstOf([PLACED]), PLACED]), 0),
         (WorstOf([WorstOf([LISTED]), PLACED, EOT(LISTED, 1)], stop=False), 2),
         (AutoPatch(0.01, budget="quick"), 1),  # one for each race; the other stages have their places from it
-        (AutoPatch(0.01, budget="standard"), 2),
+        (AutoPatch(0.1, budget="standard"), 2),
     ],
     ids=["mask", "places", "shortlist", "worst of", "nested", "nested shortlists", "quick", "standard"],
 )

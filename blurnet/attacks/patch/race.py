@@ -22,6 +22,7 @@ from blurnet.strict import check_fields
 
 _WAVE = 64  #: candidates of an image that are judged side by side; a success spares those that come after
 _PIXELS = 2**18  #: of a batch, 256 pictures of 32 x 32: what the memory is bounded by
+_FIRST, _LATER = 0.5, 0.25  #: size of an ascent's first step in the first round, and in those that go on from patches
 _HELD = 2**26  #: numbers that the patches of images in the race together may hold
 
 
@@ -182,7 +183,7 @@ class _Race:
         """All rounds, for the images that still stand; where each one's best places are is kept in ``places``."""
         index = torch.arange(len(self.problem), device=self.order.device)
         start = self._start(0).expand(*self.order.shape, -1, -1, -1)
-        left = _Field(self.order, start, self.best.value[:, None].expand(self.order.shape))
+        left = _Field(self.order, start, self.best.value.new_full(self.order.shape, -math.inf))
         for number, rung in enumerate(self.settings.rungs):
             left = self._round(number, rung, index, left.first(rung.places))
             self.places[index] = left.places[:, : self.places.shape[1]]
@@ -201,7 +202,7 @@ class _Race:
     def _round(self, number: int, rung: Rung, index: Tensor, left: _Field) -> _Field:
         """One round of the images ``index`` (n,), place by place with all starts and targets; the places re-ranked."""
         n, places = left.places.shape
-        kinds = rung.starts + rung.targets
+        kinds, size = rung.starts + rung.targets, _LATER if number else _FIRST
         fresh = [self._start(1000 * number + start).expand_as(left.patches) for start in range(1, rung.starts)]
         patches = torch.stack([left.patches, *fresh, *[left.patches] * rung.targets], dim=2).flatten(1, 2)
         away = left.places.new_full((n, rung.starts), -1)
@@ -210,19 +211,21 @@ class _Race:
         values = left.values.new_full(where.shape, -math.inf)
         for wave in torch.arange(where.shape[1], device=index.device).split(min(_WAVE, self.batch)):
             standing = (~self.fooled[index]).nonzero().squeeze(1)
+            if not len(standing):
+                break
             for some in standing.split(max(1, self.batch // len(wave))):
                 # Row c n + i: candidate c of image i.
                 rows, columns = some.repeat(len(wave)), wave.repeat_interleave(len(some))
                 drawn = (t[rows, columns] for t in (where, patches, targets))
-                best = self._ascend(rung.steps, index[some], *drawn)
+                best = self._ascend(rung.steps, size, index[some], *drawn)
                 patches[rows, columns], values[rows, columns] = best.x, best.value.to(values)
         return _ranked(left, patches.unflatten(1, (places, kinds)), values.unflatten(1, (places, kinds)))
 
-    def _ascend(self, steps: int, images: Tensor, where: Tensor, patches: Tensor, targets: Tensor) -> Best:
+    def _ascend(self, steps: int, size: float, images: Tensor, where: Tensor, patches: Tensor, targets: Tensor) -> Best:
         """The best patch of each candidate (rows,) of images (n,), and what it means for these images."""
         rows = images.repeat(len(where) // len(images))
         ascent = _Candidates(self, rows, self.corners[where], targets)
-        best = climb(ascent, patches, Momentum(steps), steps, Keeper(patches, self.problem.clean))
+        best = climb(ascent, patches, Momentum(steps, size), steps, Keeper(patches, self.problem.clean))
         chosen = best._replace(x=torch.arange(len(rows), device=rows.device)).of_groups(len(images)).x
         corners = self.corners[where[chosen]]
         pictures = paste(self.problem.images[images], best.x[chosen], corners, _at(self.mask, images))
