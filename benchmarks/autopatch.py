@@ -35,24 +35,22 @@ from blurnet.masks import Place, grid_boxes, patch_side
 from blurnet.zoo.models import load_model
 
 AREA, SIDE = 0.05, 32
+WAYS = ("ascent", "stages before", "autopatch")
 POINTS = (100, 300, 1000, 3000, 10_000, 22_400)  #: calls at which robust accuracy is read off
 
 #: The ascent's rounds: places, starts, steps.
 ROUNDS = ((676, 1, 10), (30, 2, 80), (6, 6, 300))
 BATCH = 104
+TOGETHER = 5  #: images attacked side by side
 
 Found = tuple[list[bool], list[int]]  #: of each image whether it fell, and after how many calls
-Way = Callable[[nn.Module, Tensor, Tensor, str], Found]
+Way = Callable[[nn.Module, Tensor, Tensor], Found]
 
 
-def ascent(net: nn.Module, images: Tensor, labels: Tensor, name: str) -> Found:
+def ascent(net: nn.Module, images: Tensor, labels: Tensor) -> Found:
     """The plain ascent, one image after another."""
-    broken, calls = [], []
-    for image, label in tqdm(list(zip(images, labels, strict=True)), desc=name, leave=False):
-        fell, cost = ascend_everywhere(net, image, label)
-        broken.append(fell)
-        calls.append(cost + 1)
-    return broken, calls
+    found = [ascend_everywhere(net, image, label) for image, label in zip(images, labels, strict=True)]
+    return [fell for fell, _ in found], [calls + 1 for _, calls in found]
 
 
 def ascend_everywhere(net: nn.Module, image: Tensor, label: Tensor) -> tuple[bool, int]:
@@ -118,22 +116,36 @@ def stages_before(band: int = round(0.25 * SIDE)) -> Attack:
 
 
 def by_attack(attack: Attack) -> Way:
-    """An attack of the package as a way, in batches of images."""
+    """An attack of the package as a way."""
 
-    def run(net: nn.Module, images: Tensor, labels: Tensor, name: str) -> Found:
-        broken: list[bool] = []
-        calls: list[int] = []
-        with tqdm(total=len(images), desc=name, leave=False) as bar:
-            for x, y in zip(images.split(10), labels.split(10), strict=True):
-                record = attack.record(net, x, y)
-                with torch.no_grad():
-                    wrong = net(record.adversarial).argmax(dim=1) != y
-                broken += wrong.tolist()
-                calls += record.calls.tolist()
-                bar.update(len(x))
-        return broken, calls
+    def run(net: nn.Module, images: Tensor, labels: Tensor) -> Found:
+        record = attack.record(net, images, labels)
+        with torch.no_grad():
+            wrong = net(record.adversarial).argmax(dim=1) != labels
+        return wrong.tolist(), record.calls.tolist()
 
     return run
+
+
+class Kept:
+    """Results by model, way and images, in a file where one is given: what it holds already is not run again."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path, self.found = path, json.loads(path.read_text()) if path and path.is_file() else {}
+
+    def run(self, key: str, way: Way, net: nn.Module, images: Tensor, labels: Tensor) -> Found:
+        """The way's results of all images, written down after every few."""
+        broken, calls = self.found.setdefault(key, ([], []))
+        with tqdm(total=len(images), initial=len(calls), desc=key) as bar:
+            while len(calls) < len(images):
+                part = slice(len(calls), len(calls) + TOGETHER)
+                fell, cost = way(net, images[part], labels[part])
+                broken.extend(fell)
+                calls.extend(cost)
+                bar.update(len(cost))
+                if self.path:
+                    self.path.write_text(json.dumps(self.found))
+        return broken, calls
 
 
 def held_out(source: str, split: str, count: int) -> tuple[Tensor, Tensor]:
@@ -172,9 +184,9 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="such as lisa-crops:DIR")
     parser.add_argument("--split", choices=("val", "test"), default="test", help="settings are chosen on val")
     parser.add_argument("--images", type=int, default=100)
-    parser.add_argument("--budget", choices=tuple(BUDGETS), default="standard")
+    parser.add_argument("--budget", choices=tuple(BUDGETS), default="standard", help="of AutoPatch")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of torch")
-    parser.add_argument("--ways", nargs="+", default=["ascent", "stages before", "autopatch"])
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), choices=WAYS, help="what is run; all for the tables")
     parser.add_argument("--json", type=Path, help="where results are kept; what it holds already is not run again")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
@@ -185,19 +197,16 @@ def main() -> None:
         "stages before": by_attack(stages_before()),
         "autopatch": by_attack(attack),
     }
-    kept = json.loads(chosen.json.read_text()) if chosen.json and chosen.json.is_file() else {}
+    kept = Kept(chosen.json)
     for name in chosen.models:
         net = load_model(name).requires_grad_(False).to(memory_format=torch.channels_last).eval()
         with torch.no_grad():
             right = net(images).argmax(dim=1) == labels
         found: dict[str, Found] = {}
         for way in chosen.ways:
-            key = f"{name}, {way}, {len(images)} of {chosen.split}"
-            if key not in kept:
-                kept[key] = ways[way](net, images[right], labels[right], f"{name}: {way}")
-                if chosen.json:
-                    chosen.json.write_text(json.dumps(kept))
-            found[way] = kept[key]
+            what = f"{way} {chosen.budget}" if way == "autopatch" else way
+            key = f"{name}, {what}, {len(images)} of {chosen.split}"
+            found[way] = kept.run(key, ways[way], net, images[right], labels[right])
         if "autopatch" in found:
             show(name, len(images), int(right.sum()), found)
 

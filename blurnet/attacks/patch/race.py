@@ -140,7 +140,7 @@ class PatchRace(Attack):
         top, bottom, left, right = grid[0].tolist()
         group = max(1, _HELD // (3 * (bottom - top) * (right - left) * order.shape[1]))
         parts = []
-        for rows in torch.arange(len(problem), device=order.device).split(group):
+        for rows in torch.split(torch.arange(len(problem), device=order.device), group):
             race = _Race(self, problem.at(rows), grid, order[rows], None if mask is None else mask[rows])
             parts.append((*race.run(), race.places))
         columns = [torch.cat(column) for column in zip(*parts, strict=True)]
@@ -209,17 +209,17 @@ class _Race:
         targets = torch.cat([away, self.ranks[index, : rung.targets]], dim=1).repeat(1, places)
         where = left.places.repeat_interleave(kinds, dim=1)
         values = left.values.new_full(where.shape, -math.inf)
-        for wave in torch.arange(where.shape[1], device=index.device).split(min(_WAVE, self.batch)):
+        for wave in torch.split(torch.arange(where.shape[1], device=index.device), min(_WAVE, self.batch)):
             standing = (~self.fooled[index]).nonzero().squeeze(1)
             if not len(standing):
                 break
-            for some in standing.split(max(1, self.batch // len(wave))):
+            for some in torch.split(standing, max(1, self.batch // len(wave))):
                 # Row c n + i: candidate c of image i.
                 rows, columns = some.repeat(len(wave)), wave.repeat_interleave(len(some))
                 drawn = (t[rows, columns] for t in (where, patches, targets))
                 best = self._ascend(rung.steps, size, index[some], *drawn)
                 patches[rows, columns], values[rows, columns] = best.x, best.value.to(values)
-        return _ranked(left, patches.unflatten(1, (places, kinds)), values.unflatten(1, (places, kinds)))
+        return _ranked(left, patches.view(n, places, kinds, 3, *self.shape), values.view(n, places, kinds))
 
     def _ascend(self, steps: int, size: float, images: Tensor, where: Tensor, patches: Tensor, targets: Tensor) -> Best:
         """The best patch of each candidate (rows,) of images (n,), and what it means for these images."""
