@@ -12,6 +12,8 @@ from .attacks.patch.lavan import LaVAN as LaVAN
 from .attacks.patch.location import BestLocation as BestLocation
 from .attacks.patch.low_frequency import LowFrequency as LowFrequency
 from .attacks.patch.pgd import PatchPGD as PatchPGD
+from .attacks.patch.race import PatchRace as PatchRace
+from .attacks.patch.race import Rung as Rung
 from .attacks.patch.random_search import PatchRandomSearch as PatchRandomSearch
 from .attacks.published import published_attack as published_attack
 from .attacks.universal.adversarial_patch import AdversarialPatch as AdversarialPatch

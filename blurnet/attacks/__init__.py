@@ -26,6 +26,7 @@ from blurnet.attacks.patch.location import BestLocation
 from blurnet.attacks.patch.low_frequency import LowFrequency
 from blurnet.attacks.patch.masked import MaskedAttack
 from blurnet.attacks.patch.pgd import PatchPGD
+from blurnet.attacks.patch.race import PatchRace, Rung
 from blurnet.attacks.patch.random_search import PatchRandomSearch
 from blurnet.attacks.published import PUBLISHED, published_attack
 from blurnet.attacks.universal.adversarial_patch import AdversarialPatch

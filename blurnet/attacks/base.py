@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, NamedTuple, final
 
 import torch
@@ -137,6 +137,8 @@ class Problem:
         precision: of the caller.
         shown: the pass of the clean images, of which these are the ``rows``.
         rows: (N,) int64.
+        notes: what attacks have found out about the images of the whole batch, each under a key of its own; shared by
+            the problems of some of them, so that it is found once whoever asks.
     """
 
     model: Counted
@@ -146,6 +148,7 @@ class Problem:
     precision: Precision
     shown: CleanPass
     rows: Tensor
+    notes: dict[Any, dict[int, Any]] = field(default_factory=dict)
 
     @classmethod
     @contextmanager
@@ -209,7 +212,7 @@ class Problem:
             clean = shown.logits()
             check_logits(clean, n=len(self))
         rows = torch.arange(len(self), device=self.rows.device)
-        return replace(self, model=Counted(model, self.precision), clean=clean, shown=shown, rows=rows)
+        return replace(self, model=Counted(model, self.precision), clean=clean, shown=shown, rows=rows, notes={})
 
     def clean_gradient(self, objective: Callable[[Tensor], Tensor]) -> Tensor:
         """The gradient of an objective in the pixels of the clean images, (N, 3, H, W), from their one pass.

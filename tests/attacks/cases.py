@@ -22,6 +22,7 @@ from blurnet.attacks.patch.lavan import LaVAN
 from blurnet.attacks.patch.location import BestLocation
 from blurnet.attacks.patch.low_frequency import LowFrequency
 from blurnet.attacks.patch.pgd import PatchPGD
+from blurnet.attacks.patch.race import PatchRace, Rung
 from blurnet.attacks.patch.random_search import PatchRandomSearch
 from blurnet.attacks.universal.adversarial_patch import AdversarialPatch
 from blurnet.attacks.universal.held_out import HeldOutPatch
@@ -114,6 +115,8 @@ ATTACKS = {
     "low-frequency": Case(lambda m: LowFrequency(m, band=8, composition="replace")),
     "best-location": Case(lambda _: BestLocation(PatchPGD(), size=6, stride=5), InSquare(6), draws=False),
     "best-location-list": Case(lambda _: BestLocation(LaVAN(0), size=6, shortlist=4), InSquare(6), draws=False),
+    "race": Case(lambda _: PatchRace(0.15, rungs=(Rung(9, 3), Rung(2, 20, 2, 1))), InSquare(6), steps=None),
+    "race-mask": Case(lambda m: PatchRace(mask=m, rungs=(Rung(1, 3, 4), Rung(1, 30, 2, 1))), steps=None),
     "penalty": Case(lambda m: WithPenalty(PatchPGD(m), BlockGradient(), 0.01)),
     # A square is 7.2 pixels wide, turned 9.4; a disc 8.2. A pixel that is covered in part counts too.
     "universal": universal(11, shape="square"),

@@ -119,6 +119,38 @@ class Descent(Climber):
         raise NotImplementedError("Descent: rows cannot leave")
 
 
+class Momentum(Climber):
+    """The sign of a decaying sum of gradients, by steps that shrink evenly from ``first`` towards nothing.
+
+    Each gradient is divided by its mean magnitude before it is added, and the sum decays by 0.9 a step.
+
+    Args:
+        steps: of the whole ascent.
+        first: size of the first step.
+
+    Source: Dong et al. 2018, "Boosting adversarial attacks with momentum", Algorithm 1; the shrinking steps are this
+    package's own.
+    """
+
+    def __init__(self, steps: int, first: float = 0.5) -> None:
+        self.steps, self.first, self.time = steps, first, 0
+        self.sum = torch.empty(0)
+
+    def step(self, variable: Tensor, gradient: Tensor, value: Tensor, project: Projection) -> Tensor:
+        """See :meth:`Climber.step`."""
+        scale = gradient.flatten(1).abs().mean(dim=1).clamp(min=torch.finfo(gradient.dtype).tiny)
+        gradient = gradient / _column(scale, gradient)
+        self.sum = gradient if self.time == 0 else 0.9 * self.sum + gradient
+        size = self.first * (1 - self.time / self.steps)
+        self.time += 1
+        return project(variable + size * self.sum.sign())
+
+    def keep(self, rows: Tensor) -> None:
+        """See :meth:`Climber.keep`."""
+        if self.time:
+            self.sum = self.sum[rows]
+
+
 class Auto(Climber):
     """Sign steps with momentum that halve their size at checkpoints where progress stalls, and return to the best.
 

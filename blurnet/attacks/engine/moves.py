@@ -112,15 +112,27 @@ class PatchMoves(Proposer):
 
     def _paste(self, patch: Tensor, corner: Tensor) -> Tensor:
         """Patches (rows, 3, h, w) on their images, the upper left corners at ``corner`` (rows, 2)."""
-        if self.mask is not None:
-            return torch.where(self.mask, patch, self.images)
-        picture = self.images.clone()
-        (height, width), device = patch.shape[-2:], patch.device
-        rows = (corner[:, :1] + torch.arange(height, device=device))[:, :, None]
-        columns = (corner[:, 1:] + torch.arange(width, device=device))[:, None, :]
-        number = torch.arange(len(patch), device=device)[:, None, None]
-        picture[number, :, rows, columns] = patch.movedim(1, -1)
-        return picture
+        return paste(self.images, patch, corner, self.mask)
+
+
+def paste(images: Tensor, patch: Tensor, corner: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Images (N, 3, H, W) with patches on them, differentiable in the patches.
+
+    Args:
+        images: the pictures below.
+        patch: (N, 3, h, w), or with a mask (N, 3, H, W).
+        corner: of each patch the upper left pixel, (N, 2); without meaning with a mask.
+        mask: where the patch shows, (N, 1, H, W) bool; None: all of it.
+    """
+    if mask is not None:
+        return torch.where(mask, patch, images)
+    picture = images.clone()
+    (height, width), device = patch.shape[-2:], patch.device
+    rows = (corner[:, :1] + torch.arange(height, device=device))[:, :, None]
+    columns = (corner[:, 1:] + torch.arange(width, device=device))[:, None, :]
+    number = torch.arange(len(patch), device=device)[:, None, None]
+    picture[number, :, rows, columns] = patch.movedim(1, -1)
+    return picture
 
 
 def _pixels(mask: Tensor | None, shape: tuple[int, int], images: Tensor) -> tuple[Tensor, Tensor]:

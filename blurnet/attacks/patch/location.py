@@ -1,15 +1,17 @@
 """Where a patch does most harm: probe the places, then attack each image at its own best ones."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from blurnet.attacks.base import STANDING, WRONG, Attack, Problem, Record
 from blurnet.attacks.engine.losses import Loss
+from blurnet.attacks.engine.places import steepest
 from blurnet.attacks.engine.settings import inside, replace_inside
+from blurnet.attacks.patch.race import PatchRace
 from blurnet.bounds import Count, Steps
 from blurnet.masks import Area, box_masks, grid_boxes, patch_side
 
@@ -26,10 +28,14 @@ class BestLocation(Attack):
     picture with any wrong answer is kept before one that comes nearer to a target. No image's result depends on its
     batch.
 
+    With a ``race`` the places are those that it ranks best, whose area and grid they have. What it does and costs is
+    told by :class:`~blurnet.attacks.patch.race.PatchRace`; its patches are not taken over.
+
     Args:
         attack: any attack with a ``mask`` setting, of its own or of an attack that it wraps; the mask is replaced.
         area: share of the image that a square patch covers; or
-        size: its side, or (height, width), in pixels. Exactly one of the two.
+        size: its side, or (height, width), in pixels; or
+        race: what ranks the places in place of probes. Exactly one of the three.
         stride: pixels between neighbouring places; None: a sixteenth of the image's shorter side, at least 1.
         shortlist: how many windows with the largest sum of squared gradients are probed (phattacks: 5); None: all
             places.
@@ -49,6 +55,7 @@ class BestLocation(Attack):
     attack: Attack
     area: Area | None = None
     size: int | tuple[int, int] | None = None
+    race: PatchRace | None = None
     stride: Count | None = None
     shortlist: Count | None = None
     probe: Probe = "gray"
@@ -61,8 +68,11 @@ class BestLocation(Attack):
     def __post_init__(self) -> None:
         super().__post_init__()
         replace_inside(self.attack, mask=inside(self.attack, "mask"))  # raises where there is none
-        if (self.area is None) == (self.size is None):
-            raise ValueError(f"BestLocation: expected area or size, got {self.area!r} and {self.size!r}")
+        if sum(setting is not None for setting in (self.area, self.size, self.race)) != 1:
+            given = f"{self.area!r}, {self.size!r} and {self.race!r}"
+            raise ValueError(f"BestLocation: expected one of area, size and race, got {given}")
+        if self.race is not None and self.race.mask is not None:
+            raise ValueError("BestLocation race: under a mask it ranks no places")
         if self.probe_steps and self.shortlist is None:
             raise ValueError("BestLocation probe_steps: the attack is tried on a shortlist; give one")
 
@@ -73,11 +83,17 @@ class BestLocation(Attack):
 
     @property
     def clean_gradients(self) -> int:
-        """One, for a shortlist."""
-        return int(self.shortlist is not None)
+        """One, for a shortlist or the race."""
+        return int(self.shortlist is not None) if self.race is None else self.race.clean_gradients
+
+    @property
+    def _unsaid(self) -> Collection[str]:
+        return ("race",) if self.race is None else ()
 
     def grid(self, images: Tensor) -> Tensor:
         """All places for images (N, 3, H, W): boxes (P, 4) on their device."""
+        if self.race is not None:
+            return self.race.grid(images)
         height, width = images.shape[-2:]
         patch = self.size if self.size is not None else patch_side((height, width), self.area or 0)
         stride = max(1, min(height, width) // 16) if self.stride is None else self.stride
@@ -125,6 +141,9 @@ class _Search:
     def places(self) -> tuple[Tensor, Tensor]:
         """For each image its best places in the grid, best first, (N, tries), and what it cost, (N,)."""
         settings, n = self.settings, len(self.images)
+        if settings.race is not None:
+            ran = settings.race.run(self.problem)
+            return ran.places[:, : settings.tries], ran.record.calls
         if settings.shortlist is None:
             candidates = torch.arange(len(self.grid), device=self.grid.device).expand(n, -1)
         else:
@@ -140,13 +159,7 @@ class _Search:
         """For each image the windows with the largest sum of squared gradients, indices into the grid (N, count)."""
         loss = self.settings.loss
         gradient = self.problem.clean_gradient(lambda logits: self.goal.objective(loss, logits))
-        # Scaled first: squares of very small gradients vanish in float32.
-        largest = gradient.flatten(1).abs().amax(dim=1).view(-1, 1, 1, 1)
-        square = (gradient / torch.where(largest > 0, largest, 1.0)).square().sum(dim=1, keepdim=True)
-        top, bottom, left, right = self.grid.unbind(1)
-        window = (int(bottom[0] - top[0]), int(right[0] - left[0]))
-        sums = F.avg_pool2d(square, window, stride=1)[:, 0, top, left]
-        return sums.topk(min(count, len(self.grid)), dim=1).indices
+        return steepest(gradient, self.grid, count)
 
     def _scores(self, candidates: Tensor, *, short: bool) -> tuple[Tensor, Tensor]:
         """The objective at each image's candidates, (N, K), by the probe or a short attack, and the calls (N,)."""

@@ -142,15 +142,15 @@ class BPDA(Attack):
 class MadeOn(Attack):
     """An attack whose every look goes to another model; whoever calls asks the model what comes of it.
 
+    The clean images are not shown to the other one: the model's own logits of them stand for its.
+
     Args:
-        attack: what is run.
-        view: the model it looks at: another gradient of the same values, or another net.
-        same: whether it has the model's values, so that the clean images need not be shown to it.
+        attack: what is run; one without a target where the other model has other values.
+        view: the model it looks at: another gradient of the same values, or another net of the same classes.
     """
 
     attack: Attack
     view: Model = field(repr=False, compare=False)
-    same: bool = True
 
     @property
     def stage_names(self) -> tuple[str, ...]:
@@ -159,10 +159,10 @@ class MadeOn(Attack):
 
     def search(self, problem: Problem) -> Record:
         """The record of the attack inside; its calls are those of the view, one for the clean image if it is asked."""
-        clean, gradients = problem.clean if self.same else None, self.attack.clean_gradients
+        gradients = self.attack.clean_gradients
         with attacking(self.view):
-            record = self.attack.search(problem.on(self.view, clean, gradients))
-        return record._replace(calls=record.calls + (clean is None or gradients > 0))
+            record = self.attack.search(problem.on(self.view, problem.clean, gradients))
+        return record._replace(calls=record.calls + (gradients > 0))
 
 
 def _keep_name(wrapper: Transfer | BPDA, model: object, what: str) -> None:

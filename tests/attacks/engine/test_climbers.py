@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from blurnet.attacks.engine.climbers import Adam, Auto, Sign, checkpoints, climber
+from blurnet.attacks.engine.climbers import Adam, Auto, Momentum, Sign, checkpoints, climber
 
 
 def free(x):
@@ -29,6 +29,26 @@ def climb(mover, start, steps, project=box, function=lambda v: -(v - 0.3).square
 def test_sign_steps():
     path = climb(Sign(0.25), torch.tensor([[0.9, 0.0]]), 3)
     torch.testing.assert_close(torch.cat(path), torch.tensor([[0.9, 0], [0.65, 0.25], [0.4, 0.5], [0.15, 0.25]]))
+
+
+def test_momentum_steps_by_hand():
+    """The old course outweighs a gradient of less than 0.9 of it; steps of 0.4, 0.3, 0.2, 0.1."""
+    mover, v = Momentum(4, 0.4), torch.tensor([[0.0, 0.0]])
+    pulls = [[3.0, 1.0], [-1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]]
+    # Of mean magnitude 1: (1.5, 0.5), then sums (0.35, -0.55), (-0.685, 0.505), (-1.6165, -0.5455).
+    wanted = [[0.4, 0.4], [0.7, 0.1], [0.5, 0.3], [0.4, 0.2]]
+    for pull, point in zip(pulls, wanted, strict=True):
+        v = mover.step(v, torch.tensor([pull]), torch.zeros(1), free)
+        torch.testing.assert_close(v, torch.tensor([point]))
+
+
+def test_momentum_of_some_rows(generator):
+    start = torch.rand(3, 4, generator=generator, dtype=torch.float64)
+    together, alone = Momentum(30), Momentum(30)
+    wanted = climb(together, start, 30)[-1]
+    middle = climb(alone, start, 12)[-1]
+    alone.keep(torch.tensor([False, True, False]))
+    torch.testing.assert_close(climb(alone, middle[1:2], 18)[-1], wanted[1:2])
 
 
 def test_adam_is_torchs(generator):

@@ -129,8 +129,8 @@ def test_images_that_are_wrong_already_are_marked(problem):
 
 def test_bad_settings_raise(problem):
     for settings, message in {
-        (): "expected area or size, got None and None",
-        (("area", 0.1), ("size", 3)): "expected area or size, got 0.1 and 3",
+        (): "expected one of area, size and race, got None, None and None",
+        (("area", 0.1), ("size", 3)): "expected one of area, size and race, got 0.1, 3 and None",
         (("size", 3), ("stride", 0)): "stride: expected from 1, got 0",
         (("size", 3), ("tries", 0)): "tries: expected from 1, got 0",
         (("size", 3), ("probe", "black")): "probe: expected one of",
