@@ -88,7 +88,8 @@ def test_the_table_of_models_says_what_the_cards_say(name: str) -> None:
         f"| [`{name}`](models/{name}/README.md) | {card.clean.value:.1f} | {card.under('autopatch').robust.value:.1f} "
         f"| {held_out.robust.value:.1f} | {'-' if proven is None else f'{proven.value:.1f}'} "
         f"| {card.under('pgd').robust.value:.1f} "
-        f"| {card.rp2.average.value:.1f} | {card.rp2.worst.value:.1f} |"
+        f"| {'-' if card.rp2 is None else f'{card.rp2.average.value:.1f}'} "
+        f"| {'-' if card.rp2 is None else f'{card.rp2.worst.value:.1f}'} |"
     )
     assert row in (REPO / "README.md").read_text()
 
