@@ -38,7 +38,7 @@ from blurnet.certified.double_masking import DoubleMasking
 from blurnet.data.images import ImageFiles, ImageTensors, Split
 from blurnet.data.module import SignData
 from blurnet.data.sources.folder import CsvImages
-from blurnet.files import save_weights
+from blurnet.files import fill, save_weights
 from blurnet.nets.normalize import Normalize
 from blurnet.quiet import quiet
 from blurnet.training.classifier import Classifier
@@ -156,8 +156,8 @@ def taught(start: nn.Module, data: SignData, cells: Cells, arguments: argparse.N
 
     found = cells.tensors("taught", fit)
     seconds = float(found.pop("seconds"))
-    net = seen_as(NETS[arguments.net].load(arguments.data_root))
-    net.load_state_dict(found)
+    net = NETS[arguments.net].load(arguments.data_root)
+    fill(net, found, "the weights of this run")
     return net, seconds
 
 
