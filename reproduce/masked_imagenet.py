@@ -11,7 +11,9 @@ and stretched to a square, and of ``imagenet-val``; they are parted by the order
 
 Masked self-distillation: two masks of double masking hide parts of each photo, chosen one after the other among
 ``--tries`` drawn as those that lead furthest from what the net answered at its start to the whole photo; the net is
-pulled back to that. BatchNorm's statistics, the stem and the first ``--frozen`` stages stay as they are.
+pulled back to that. BatchNorm's statistics, the stem and the first ``--frozen`` stages stay as they are. The weights
+certified lie on the line from the start to the end, ``--mix`` of the way (Wortsman et al. 2022, "Robust fine-tuning of
+zero-shot models"): it gives back clean accuracy.
 
 - clean: right without the defense; defended: right behind it; certified: right whatever the patch shows, anywhere;
 - agreeing: photos, in percent, of which all views under one mask get one answer: the defense then asks no more of the
@@ -24,7 +26,6 @@ An interrupted run goes on where it was: the last epoch and finished batches sta
 
 import argparse
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,85 +37,20 @@ from tqdm import tqdm
 
 from blurnet.certified.double_masking import DoubleMasking
 from blurnet.data.images import ImageFiles, ImageTensors, Split
-from blurnet.data.module import SignData
-from blurnet.data.sources.folder import CsvImages
 from blurnet.files import fill, save_weights
-from blurnet.nets.normalize import Normalize
 from blurnet.quiet import quiet
 from blurnet.training.classifier import Classifier
 from blurnet.training.objectives.table import ObjectiveSpec
-from blurnet.zoo.spec import ModelSpec, Plain
 from reproduce._common.answers import correct
 from reproduce._common.arguments import add_json, add_machine, add_out, command, new_parser, set_threads
 from reproduce._common.cells import Cells
+from reproduce._common.imagenet import MORE_PHOTOS, NETS, PartedPhotos, seen_as
 from reproduce._common.marks import marks, paired, rate
-from reproduce._common.photos import PHOTOS, PHOTOS_NET, fingerprint, named_net
+from reproduce._common.photos import PHOTOS, fingerprint
 from reproduce._common.tables import markdown, shown, write_rows
-
-MORE_PHOTOS = "imagenet-val"
-CLASSES = [str(label) for label in range(1000)]
 
 #: Photos of one cell: what is lost when a certificate is interrupted.
 SHARD = 20
-
-
-@dataclass(frozen=True)
-class Pretrained:
-    """A net of timm that sees (x - 0.5) / 0.5, and where its weights lie in the data's folder."""
-
-    net: str
-    weights: str
-    net_args: dict[str, Plain] = field(default_factory=dict)
-
-    def load(self, root: Path) -> nn.Module:
-        """The net, pixels in, logits out, in evaluation mode."""
-        net = named_net(ModelSpec(self.net, CLASSES, net_args=self.net_args), str(root / self.weights))
-        return seen_as(net).eval()
-
-
-NETS = {
-    "efficientnet-lite0": Pretrained("timm/tf_efficientnet_lite0", "efficientnet-lite0/efficientnet_lite0.safetensors"),
-    "mobilenetv2": Pretrained("timm/mobilenetv2_100", f"{PHOTOS}/{PHOTOS_NET}", {"pad_type": "same"}),
-}
-
-
-def seen_as(net: nn.Module) -> nn.Module:
-    """The net behind (x - 0.5) / 0.5, whatever timm says of other weights of its kind."""
-    net.normalize = Normalize((0.5,) * 3, (0.5,) * 3)
-    return net
-
-
-@dataclass(eq=False, kw_only=True)
-class PartedPhotos(SignData):
-    """The photos of both folders by part, see the script's docstring; ``test`` and ``val``: how many each has."""
-
-    root: str | Path
-    test: int = 100
-    val: int = 100
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Numbers of ILSVRC 2012, as text."""
-        return tuple(CLASSES)
-
-    def files(self, split: Split) -> ImageFiles:
-        """The files of a part, in the order of their tables."""
-        nips = self._folder(PHOTOS)
-        begin = {"test": 0, "val": self.test, "train": self.test + self.val}[split]
-        end = {"test": self.test, "val": self.test + self.val, "train": len(nips)}[split]
-        paths, labels = nips.paths[begin:end], nips.labels[begin:end]
-        if split == "train":
-            more = self._folder(MORE_PHOTOS)
-            paths, labels = paths + more.paths, labels + more.labels
-        return ImageFiles(paths, labels, self.classes, self.image_size, self.fit)
-
-    def load(self, split: Split) -> ImageTensors:
-        """Decode a part into memory."""
-        return self.files(split).load()
-
-    def _folder(self, name: str) -> ImageFiles:
-        table = CsvImages(Path(self.root) / name, num_classes=1000, image_size=self.image_size, fit=self.fit)
-        return table.files("all")
 
 
 class Clock(pl.Callback):
@@ -146,8 +82,11 @@ def objective(arguments: argparse.Namespace) -> ObjectiveSpec:
     return ObjectiveSpec("masked", {**args, "clean": 0.0, "distill": 1.0, "teacher": "start", "certify": False})
 
 
-def taught(start: nn.Module, data: SignData, cells: Cells, arguments: argparse.Namespace) -> tuple[nn.Module, float]:
-    """The net after the last epoch, none is chosen, in evaluation mode; and the seconds of the processor it took."""
+def taught(start: nn.Module, data: PartedPhotos, cells: Cells, arguments: argparse.Namespace) -> tuple[nn.Module, int]:
+    """The net after the last epoch, none is chosen, and the seconds of the processor that it took.
+
+    Its weights are mixed with those of the start: the net in evaluation mode has the share ``--mix`` of the way.
+    """
 
     def fit() -> dict[str, Tensor]:
         with torch.random.fork_rng(), quiet(log=True):
@@ -155,13 +94,18 @@ def taught(start: nn.Module, data: SignData, cells: Cells, arguments: argparse.N
             return _fit(start, data, cells, arguments)
 
     found = cells.tensors("taught", fit)
-    seconds = float(found.pop("seconds"))
-    net = NETS[arguments.net].load(arguments.data_root)
-    fill(net, found, "the weights of this run")
-    return net, seconds
+    seconds = round(float(found.pop("seconds")))
+    before, net = start.state_dict(), NETS[arguments.net].load(arguments.data_root)
+    part = {name: value.lerp(found[name], arguments.mix) for name, value in before.items() if name in moved(net)}
+    return fill(net, {**found, **part}, "the weights of this run"), seconds
 
 
-def _fit(start: nn.Module, data: SignData, cells: Cells, arguments: argparse.Namespace) -> dict[str, Tensor]:
+def moved(net: nn.Module) -> set[str]:
+    """Names of what training moves: all parameters, no counters."""
+    return {name for name, _ in net.named_parameters()}
+
+
+def _fit(start: nn.Module, data: PartedPhotos, cells: Cells, arguments: argparse.Namespace) -> dict[str, Tensor]:
     spec, file = NETS[arguments.net], cells.stem.with_name(f"{cells.stem.name}-start.safetensors")
     save_weights(start, file)
     classifier = Classifier(
@@ -186,7 +130,11 @@ def _fit(start: nn.Module, data: SignData, cells: Cells, arguments: argparse.Nam
         limit_val_batches=0,
         gradient_clip_val=arguments.clip,
         logger=False,
-        callbacks=[clock, TQDMProgressBar(refresh_rate=5), ModelCheckpoint(folder, save_top_k=0, save_last=True)],
+        callbacks=[
+            clock,
+            TQDMProgressBar(refresh_rate=5),
+            ModelCheckpoint(folder, "last", enable_version_counter=False),
+        ],
         enable_model_summary=False,
         use_distributed_sampler=False,
     )
@@ -213,10 +161,12 @@ def proofs(
         seconds = time.process_time() - begun
         return {**{k: marks(v) for k, v in said.items()}, "passes": int(found.passes.sum()), "seconds": seconds}
 
+    if name == TAUGHT:
+        name = f"{name}, {arguments.mix:g} of the way"
     parts = []
     for first in tqdm(range(0, len(photos), SHARD), desc=f"{name}, k = {masks}", unit="shard"):
         places = range(first, min(first + SHARD, len(photos)))
-        key = f"{name} | {masks} | {places.start}-{places.stop}"
+        key = f"{arguments.judge} | {name} | {masks} | {places.start}-{places.stop}"
         parts.append(cells.get(key, lambda places=places: look(places)))
     text = {k: "".join(part[k] for part in parts) for k in COLUMNS}
     return {**text, **{k: sum(part[k] for part in parts) for k in ("passes", "seconds")}}
@@ -233,6 +183,12 @@ def row(name: str, masks: int, found: dict[str, Any]) -> dict[str, Any]:
     cost = {"passes": round(found["passes"] / n, 1), "seconds": round(found["seconds"] / n, 2)}
     agreeing = round(100 * found["agreeing"].count("1") / n, 1)
     return {"row": name, "masks": masks, "measured": measured, "agreeing": agreeing, **cost}
+
+
+def _line(found: dict[str, Any]) -> list[str]:
+    rates = [shown(found["measured"][column]) for column in COLUMNS[:3]]
+    cost = [f"{found['agreeing']:.0f}", f"{found['passes']:.0f}", f"{found['seconds']:.1f}"]
+    return [found["row"], str(found["masks"]), *rates, *cost]
 
 
 def verdict(masks: int, plain: dict[str, Any], now: dict[str, Any]) -> str:
@@ -262,6 +218,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=0.005, help="highest rate of the cycle (default: 0.005)")
     parser.add_argument("--clip", type=float, default=2.0, help="largest norm of a gradient (default: 2)")
     parser.add_argument("--frozen", type=int, default=2, help="first stages that are not trained (default: 2)")
+    parser.add_argument("--mix", type=float, default=0.5, help="share of the way to the end (default: 0.5)")
     parser.add_argument("--batch", type=int, default=24, help="photos, or views, side by side (default: 24)")
     parser.add_argument("--held-out", type=int, default=100, help="photos of test and of validation (default: 100)")
     parser.add_argument("--seed", type=int, default=0, help="of order, augmentation and masks (default: 0)")
@@ -271,80 +228,51 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-#: What decides the weights.
-DECIDES = (
-    "net",
-    "image_size",
-    "patch",
-    "train_masks",
-    "tries",
-    "epochs",
-    "lr",
-    "clip",
-    "frozen",
-    "batch",
-    "held_out",
-    "seed",
-)
+#: What decides the certificates of a net, and with these the weights after training.
+CERTIFIES = ("net", "image_size", "patch", "batch", "held_out")
+TRAINS = ("train_masks", "tries", "epochs", "lr", "clip", "frozen", "seed")
+
+
+def photos(arguments: argparse.Namespace) -> PartedPhotos:
+    """The photos, and how those of training are varied: cut to a rectangle of at least half, and mirrored."""
+    sizes = {"test": arguments.held_out, "val": arguments.held_out, "image_size": arguments.image_size}
+    order = {"batch_size": arguments.batch, "seed": arguments.seed}
+    return PartedPhotos(root=arguments.data_root, **sizes, **order, brightness=0.0, shift=0, crop=0.5, flip=True)
 
 
 def main() -> None:
     """Print the table and what it says; write the rows where asked."""
     arguments = parse()
     set_threads(arguments)
-    data = PartedPhotos(
-        root=arguments.data_root,
-        test=arguments.held_out,
-        val=arguments.held_out,
-        image_size=arguments.image_size,
-        batch_size=arguments.batch,
-        seed=arguments.seed,
-        brightness=0.0,
-        shift=0,
-        crop=0.5,
-        flip=True,
-    )
+    data = photos(arguments)
     start = NETS[arguments.net].load(arguments.data_root)
     splits: dict[Split, ImageFiles] = {split: data.files(split) for split in ("train", "val", "test")}
     prints = {split: fingerprint(files, list(range(len(files))), start) for split, files in splits.items()}
-    decided = {name: getattr(arguments, name) for name in DECIDES} | {"fingerprints": prints}
+    decided = {name: getattr(arguments, name) for name in (*CERTIFIES, *TRAINS)} | {"fingerprints": prints}
     cells = Cells(arguments.out, "masked_imagenet", decided)
     files = splits["val" if arguments.judge == "validation" else "test"]
-    kept = min(arguments.limit, len(files))
-    judged = ImageFiles(files.paths[:kept], files.labels[:kept], files.classes, files.image_size, files.fit).load()
-    nets, seconds = {PLAIN: start}, None
+    n = min(arguments.limit, len(files))
+    judged = ImageFiles(files.paths[:n], files.labels[:n], files.classes, files.image_size, files.fit).load()
+    # What is proven of the start does not depend on the training: it is kept apart, for every training.
+    kept_plain = Cells(arguments.out, "plain", {name: decided[name] for name in (*CERTIFIES, "fingerprints")})
+    nets, seconds = {PLAIN: (start, kept_plain)}, None
     if arguments.epochs:
-        nets[TAUGHT], seconds = taught(start, data, cells, arguments)
+        net, seconds = taught(start, data, cells, arguments)
+        nets[TAUGHT] = net, cells
     found = {
-        (name, masks): proofs(f"{arguments.judge} | {name}", net, masks, judged, cells, arguments)
+        (name, masks): proofs(name, net, masks, judged, kept, arguments)
         for masks in arguments.masks
-        for name, net in nets.items()
+        for name, (net, kept) in nets.items()
     }
     rows = [row(name, masks, one) for (name, masks), one in found.items()]
-    header = [f"{arguments.net}, n={kept}", "k", *COLUMNS[:3], "agreeing", "passes", "seconds"]
-    body = [
-        [r["row"], str(r["masks"]), *(shown(r["measured"][k]) for k in COLUMNS[:3]), f"{r['agreeing']:.0f}"]
-        + [f"{r['passes']:.0f}", f"{r['seconds']:.1f}"]
-        for r in rows
-    ]
-    print(markdown(header, body))
+    header = [f"{arguments.net}, n={n}", "k", *COLUMNS, "passes", "seconds"]
+    print(markdown(header, [_line(found) for found in rows]))
     said = [] if seconds is None else [verdict(k, found[PLAIN, k], found[TAUGHT, k]) for k in arguments.masks]
     print("", *said, sep="\n")
-    settings = {
-        **decided,
-        "judge": arguments.judge,
-        "limit": arguments.limit,
-        "photos": {k: len(v) for k, v in splits.items()},
-    }
-    training = None if seconds is None else round(seconds)
-    write_rows(
-        arguments.json,
-        rows,
-        verdict=said,
-        training_seconds=training,
-        settings=settings,
-        command=command("masked_imagenet"),
-    )
+    sizes = {split: len(files) for split, files in splits.items()}
+    asked = {name: getattr(arguments, name) for name in ("judge", "limit", "mix")}
+    more = {"verdict": said, "training_seconds": seconds, "settings": {**decided, **asked, "photos": sizes}}
+    write_rows(arguments.json, rows, **more, command=command("masked_imagenet"))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from blurnet.data.images import read_image
 from blurnet.files import read_safetensors, save_weights
 from blurnet.nets.vision import timm_net
 from reproduce import masked_imagenet
-from reproduce.masked_imagenet import PHOTOS, PartedPhotos, Pretrained, seen_as
+from reproduce._common.imagenet import MORE_PHOTOS, PartedPhotos, Pretrained, seen_as
+from reproduce._common.photos import PHOTOS
 
 FEW = ("--image-size", "32", "--patch", "4", "--held-out", "4", "--batch", "4", "--epochs", "2", "--masks", "2", "3")
 
@@ -35,7 +36,7 @@ def root(net: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten pictures and five more, labelled by the net's own answers, and its weights."""
     root = tmp_path_factory.mktemp("photos")
     generator = torch.Generator().manual_seed(0)
-    for folder, count in ((PHOTOS, 10), (masked_imagenet.MORE_PHOTOS, 5)):
+    for folder, count in ((PHOTOS, 10), (MORE_PHOTOS, 5)):
         (root / folder / "images").mkdir(parents=True)
         with (root / folder / "labels.csv").open("w") as table:
             rows = csv.writer(table)
