@@ -6,14 +6,14 @@ The threat is one square of 2 % of a photo, 32 of 224 pixels, anywhere. Photos a
 and stretched to a square, and of ``imagenet-val``; they are parted by the order of their tables:
 
 - test: the first 100 of imagenet-nips2017. No setting was chosen on them, and nobody trained on them;
-- validation: the next 100, on which settings were chosen (``--judge validation``);
+- validation: the next 100, on which settings and ``--mix`` were chosen (``--judge validation``);
 - training: the other 300, and the 800 of imagenet-val. Their labels are not used.
 
 Masked self-distillation: two masks of double masking hide parts of each photo, chosen one after the other among
 ``--tries`` drawn as those that lead furthest from what the net answered at its start to the whole photo; the net is
 pulled back to that. BatchNorm's statistics, the stem and the first ``--frozen`` stages stay as they are. The weights
 certified lie on the line from the start to the end, ``--mix`` of the way (Wortsman et al. 2022, "Robust fine-tuning of
-zero-shot models"): it gives back clean accuracy.
+zero-shot models").
 
 - clean: right without the defense; defended: right behind it; certified: right whatever the patch shows, anywhere;
 - agreeing: photos, in percent, of which all views under one mask get one answer: the defense then asks no more of the
@@ -83,10 +83,7 @@ def objective(arguments: argparse.Namespace) -> ObjectiveSpec:
 
 
 def taught(start: nn.Module, data: PartedPhotos, cells: Cells, arguments: argparse.Namespace) -> tuple[nn.Module, int]:
-    """The net after the last epoch, none is chosen, and the seconds of the processor that it took.
-
-    Its weights are mixed with those of the start: the net in evaluation mode has the share ``--mix`` of the way.
-    """
+    """The net, ``--mix`` of the way from the start to the last epoch, and the processor's seconds of the training."""
 
     def fit() -> dict[str, Tensor]:
         with torch.random.fork_rng(), quiet(log=True):

@@ -101,6 +101,15 @@ def test_what_training_changes(script, net, root, tmp_path) -> None:
     assert {"net.classifier.weight", "net.blocks.1.0.conv_pw.weight"} <= moved
 
 
+def test_none_of_the_way_is_the_start(script) -> None:
+    """With weights that the rate has spoiled, all of the way is another net."""
+    half = script("--masks", "2", "--lr", "1", "--clip", "100", "--mix", "1")[0]["rows"]
+    none = script("--masks", "2", "--lr", "1", "--clip", "100", "--mix", "0")[0]["rows"]
+    assert none[0] == half[0]
+    assert none[1]["measured"] == none[0]["measured"]
+    assert half[1]["measured"] != half[0]["measured"]
+
+
 def test_an_interrupted_training_goes_on(script, tmp_path, monkeypatch) -> None:
     """Stopped after its first epoch, it ends with the weights of an uninterrupted one, and counts both epochs' time."""
     script("--masks", "2")
