@@ -133,6 +133,7 @@ def _rates(value: object) -> list[Rate]:
         "deep_protection_adaptive",
         "map_text",
         "masked_imagenet",
+        "masked_imagenet_k6",
         "masked_imagenet_mobilenetv2",
     ],
 )
