@@ -128,7 +128,18 @@ def _rates(value: object) -> list[Rate]:
     return [rate for key, item in items if key != "curve" for rate in _rates(item)]
 
 
-@pytest.mark.parametrize("name", ["ciidefence", "deep_protection", "deep_protection_adaptive", "map_text"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ciidefence",
+        "deep_protection",
+        "deep_protection_adaptive",
+        "map_text",
+        "masked_imagenet",
+        "masked_imagenet_k6",
+        "masked_imagenet_mobilenetv2",
+    ],
+)
 def test_the_docs_show_every_rate_that_a_script_measured(name: str) -> None:
     results = json.loads((RESULTS.parent / f"{name}.json").read_text())
     text = (REPO / "docs" / "reproduction.md").read_text()

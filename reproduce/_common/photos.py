@@ -112,11 +112,11 @@ def load_setup(arguments: argparse.Namespace) -> Setup:
             raise ValueError(f"{root.name} holds no {PHOTOS_NET}: name a net, such as --model torchvision/resnet50")
         net = _photos_net(root / PHOTOS_NET)
     else:
-        net = _named_net(ModelSpec(arguments.model, list(photos.classes)), arguments.weights)
+        net = named_net(ModelSpec(arguments.model, list(photos.classes)), arguments.weights)
     # Channels last: a third less time for these nets on a CPU.
     net = net.requires_grad_(False).eval().to(arguments.device, memory_format=torch.channels_last)
     names = imagenet_classes() if (root / "labels.csv").is_file() else photos.classes
-    return Setup(pool, net, names, torch.device(arguments.device), _fingerprint(photos, pool.indices, net))
+    return Setup(pool, net, names, torch.device(arguments.device), fingerprint(photos, pool.indices, net))
 
 
 def _photos(root: Path, size: int) -> ImageFiles:
@@ -132,7 +132,7 @@ def _photos_net(weights: Path) -> nn.Module:
     return nn.Sequential(Normalize((0.5,) * 3, (0.5,) * 3), _filled(net, weights))
 
 
-def _named_net(spec: ModelSpec, weights: str | None) -> nn.Module:
+def named_net(spec: ModelSpec, weights: str | None) -> nn.Module:
     """A net by name; weights of a file may be those of torchvision's or timm's net, which lies behind a Normalize."""
     if weights is None or not Path(weights).suffix:
         return build_net(spec, weights)
@@ -153,7 +153,7 @@ def imagenet_classes() -> tuple[str, ...]:
     return tuple(torchvision.models.get_model_weights("mobilenet_v2").DEFAULT.meta["categories"])
 
 
-def _fingerprint(photos: ImageFiles, indices: list[int], net: nn.Module) -> str:
+def fingerprint(photos: ImageFiles, indices: list[int], net: nn.Module) -> str:
     """Changes with the photos, their order and size, and the weights."""
     digest = hashlib.sha256(f"{photos.image_size} {photos.fit}".encode())
     for i in indices:

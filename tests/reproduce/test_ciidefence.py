@@ -12,7 +12,7 @@ from blurnet.nets.vision import timm_net
 from blurnet.zoo.spec import ModelSpec
 from reproduce import ciidefence
 from reproduce._common.cells import Cells
-from reproduce._common.photos import Setup, _named_net
+from reproduce._common.photos import Setup, named_net
 
 CLASSES = tuple("abcdefg")
 OPTIONS = Namespace(radius=8.0, steps=2, queries=2, budget="quick", seed=0)
@@ -99,8 +99,8 @@ def test_a_net_by_name_takes_the_weights_of_the_librarys_own(tmp_path):
     x = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         for name in ("own", "ours"):
-            assert torch.equal(_named_net(spec, str(tmp_path / f"{name}.safetensors")).eval()(x), net.eval()(x))
+            assert torch.equal(named_net(spec, str(tmp_path / f"{name}.safetensors")).eval()(x), net.eval()(x))
     weights.pop("bn1.weight")
     safetensors.torch.save_file(weights, tmp_path / "short.safetensors")
     with pytest.raises(ValueError, match=r"short.safetensors does not fit.*missing bn1.weight"):
-        _named_net(spec, str(tmp_path / "short.safetensors"))
+        named_net(spec, str(tmp_path / "short.safetensors"))
