@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="where everything goes")
     parser.add_argument("--epochs", type=int, default=6, help="passes over the rendered signs")
     parser.add_argument("--images", type=int, default=5100, help="rendered signs to train on")
-    parser.add_argument("--steps", type=int, default=40, help="steps of the attack")
+    parser.add_argument("--steps", type=int, default=25, help="steps of RP2")
     arguments = parser.parse_args()
     out = arguments.out
     print("1/4  training a BlurNet on rendered signs", flush=True)

@@ -131,6 +131,7 @@ def _rates(value: object) -> list[Rate]:
 @pytest.mark.parametrize(
     "name",
     [
+        "certified_masking",
         "ciidefence",
         "deep_protection",
         "deep_protection_adaptive",
