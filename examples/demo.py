@@ -97,7 +97,10 @@ def picture(reports: dict[str, Report]) -> Figure:
     """What stands of each net: clean, under RP2's worst target, under AutoPatch, and what is proven."""
     figure = new_figure(8.5, 3.6, "Rendered signs: what stands under attack, and what is proven")
     ax = figure.subplots()
-    kinds = ("clean accuracy", "unaltered by RP2, worst target", "left by AutoPatch", "certified")
+    kinds = (
+        *("clean accuracy, all classes", "stop signs: unaltered by RP2, worst target"),
+        *("left by AutoPatch", "certified"),
+    )
     for place, (kind, color) in enumerate(zip(kinds, (CLEAN, "#edae49", ATTACKED, ADDED), strict=True)):
         heights = [standing(report)[place] for report in reports.values()]
         xs = [number + 0.2 * place - 0.3 for number in range(len(heights))]
