@@ -65,7 +65,8 @@ def _certified(card: Card, report: Report) -> dict[str, Any]:
     if report.certified is None:
         return {}
     found = _certified_figures(report.certified)
-    return {"certified": [*(other for other in card.certified if other.images != found.images), found]}
+    kept = [found if other.images == found.images else other for other in card.certified]
+    return {"certified": kept if found in kept else [*kept, found]}
 
 
 def add_report(folder: str | os.PathLike[str], report: Report, **changes: Any) -> Card:
