@@ -125,7 +125,7 @@ class Subject:
 
 def subjects(options: argparse.Namespace) -> list[Subject]:
     """The lines of the table."""
-    model = load_model(options.model).eval()
+    model = load_model(options.model, options.device)
     if not isinstance(model, DoubleMasking):
         raise ValueError(f"--model: expected a net behind double masking, got {options.model}, {type(model).__name__}")
     plain, masks = model.model, model.settings.masks
@@ -134,25 +134,26 @@ def subjects(options: argparse.Namespace) -> list[Subject]:
     data.setup("test")
     patch = None if area is None else AutoPatch(area, budget=options.budget, seed=options.seed)
     made = [
-        _crops(f"{len(pool)} held-out crops, {model.threat((32, 32))}", pool, model, attack)
+        _crops(f"{len(pool)} held-out crops, {model.threat((32, 32))}", pool, model, attack, options.device)
         for pool, attack in (
             (Pool(data.split("test"), data.classes, "crops"), None),
             (Pool(data.split("test"), data.classes, "crops", limit=options.limit), patch),
         )
     ]
     victims = load_victims(f"rp2:{victims_folder(options.root)}").numbered_as(data.classes)
-    made.append(Subject(f"stop signs, {model.threat((32, 32))}", victims.images, victims.labels, None, model, patch))
+    images, labels = victims.images.to(options.device), victims.labels.to(options.device)
+    made.append(Subject(f"stop signs, {model.threat((32, 32))}", images, labels, None, model, patch))
     painted = AutoPatch(mask=rp2_stickers(32), budget=options.budget, seed=options.seed)
     for reach in options.reach:
         stickers = MaskSet.rp2(32, masks, reach=reach)
         behind = DoubleMasking(plain, mask_set=stickers, fill=model.settings.fill).eval()
-        made.append(Subject(f"stop signs, {stickers.threat}", victims.images, victims.labels, None, behind, painted))
+        made.append(Subject(f"stop signs, {stickers.threat}", images, labels, None, behind, painted))
     return made
 
 
-def _crops(name: str, pool: Pool, model: CertifiedModel, attack: Attack | None) -> Subject:
-    images, labels = pool.read(list(range(len(pool))))
-    return Subject(name, images, labels, pool.groups, model, attack)
+def _crops(name: str, pool: Pool, model: CertifiedModel, attack: Attack | None, device: str) -> Subject:
+    images, labels = pool.read(range(len(pool)))
+    return Subject(name, images.to(device), labels.to(device), pool.groups, model, attack)
 
 
 def row(subject: Subject, cells: Cells, proven: int, bar: tqdm) -> dict[str, Any]:  # type: ignore[type-arg]
@@ -218,9 +219,9 @@ def main() -> None:
     options = parse()
     set_threads(options)
     listed = subjects(options)
-    card = load_model(options.model).card
-    digest = hashlib.sha256(b"".join(one.images.numpy().tobytes() for one in listed)).hexdigest()[:16]
-    decided = {"model": options.model, "sha256": card.sha256, "proven": options.proven, "fingerprint": digest}
+    sha256 = listed[0].model.card.sha256  # type: ignore[union-attr]
+    digest = hashlib.sha256(b"".join(one.images.cpu().numpy().tobytes() for one in listed)).hexdigest()[:16]
+    decided = {"model": options.model, "sha256": sha256, "proven": options.proven, "fingerprint": digest}
     cells = Cells(options.out, "certified_masking", decided)
     with tqdm(desc="images attacked", unit="image") as bar:
         rows = [row(subject, cells, options.proven, bar) for subject in listed]

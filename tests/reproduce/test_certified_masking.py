@@ -66,7 +66,7 @@ def test_what_is_attacked(subject, tmp_path: Path) -> None:
 def test_from_end_to_end(shared_data: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     net = DoubleMasking(certified_masking.load_model("lisa_cnn"), area=0.05, masks=2).eval()
     net.classes, net.card = net.model.classes, net.model.card
-    monkeypatch.setattr(certified_masking, "load_model", lambda name: net)
+    monkeypatch.setattr(certified_masking, "load_model", lambda name, device: net)
     options = ["--limit", "3", "--proven", "0", "--budget", "quick", "--reach", "0", "--out", str(tmp_path)]
     monkeypatch.setattr("sys.argv", ["x", "--root", str(shared_data), *options])
     attack = PatchPGD(Place(0.05, "border", 0), steps=1)
