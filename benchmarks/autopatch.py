@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from benchmarks.pictures import held_out
 from blurnet.attacks.autopatch import BUDGETS, AutoPatch
 from blurnet.attacks.base import Attack
 from blurnet.attacks.engine.losses import margin
@@ -30,7 +31,6 @@ from blurnet.attacks.patch.low_frequency import LowFrequency
 from blurnet.attacks.patch.pgd import PatchPGD
 from blurnet.attacks.patch.random_search import PatchRandomSearch
 from blurnet.attacks.wrappers.worst_of import WorstOf
-from blurnet.data.module import get_data
 from blurnet.masks import Place, grid_boxes, patch_side
 from blurnet.zoo.models import load_model
 
@@ -148,15 +148,6 @@ class Kept:
         return broken, calls
 
 
-def held_out(source: str, split: str, count: int) -> tuple[Tensor, Tensor]:
-    """Evenly spaced images of a split and their labels."""
-    data = get_data(source, image_size=(SIDE, SIDE))
-    data.setup({"val": "validate", "test": "test"}[split])
-    items = data.split(split)  # type: ignore[arg-type]
-    chosen = [items[place] for place in torch.linspace(0, len(items) - 1, min(count, len(items))).long().tolist()]
-    return torch.stack([item[0] for item in chosen]), torch.tensor([int(item[1]) for item in chosen])
-
-
 def show(name: str, count: int, right: int, found: dict[str, Found]) -> None:
     """The tables of one model: of ``count`` images the clean net is right on ``right``."""
     print(f"\n{name}: {right} of {count} images right before any attack\n")
@@ -190,7 +181,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where results are kept; what it holds already is not run again")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
-    images, labels = held_out(chosen.data, chosen.split, chosen.images)
+    images, labels = held_out(chosen.data, chosen.split, chosen.images, SIDE)
     attack = AutoPatch(AREA, budget=chosen.budget)
     ways: dict[str, Way] = {
         "ascent": ascent,

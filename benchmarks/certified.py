@@ -17,8 +17,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from benchmarks.pictures import held_out
 from blurnet.certified.double_masking import DoubleMasking
-from blurnet.data.module import get_data
 from blurnet.zoo.models import load_model
 
 Answer = tuple[Tensor, Tensor]  #: defended answers (N,), certificates (N,) bool
@@ -108,12 +108,7 @@ def main() -> None:
     model = load_model(chosen.model)
     plain = model.model if isinstance(model, DoubleMasking) else model
     net = Counted(plain.to(memory_format=torch.channels_last)).eval()
-    data = get_data(chosen.data, image_size=(32, 32))
-    data.setup("test")
-    split = data.split("test")
-    places = torch.linspace(0, len(split) - 1, min(chosen.images, len(split))).long().tolist()
-    items = [split[place] for place in places]
-    images, labels = torch.stack([item[0] for item in items]), torch.tensor([int(item[1]) for item in items])
+    images, labels = held_out(chosen.data, "test", chosen.images, 32)
     ours = DoubleMasking(net, area=chosen.area, masks=chosen.masks, fill=FILL, batch=BATCH, margin=0.0)
     masks = ours.mask_set_for((32, 32)).hidden()
 
